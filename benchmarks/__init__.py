@@ -1,0 +1,1 @@
+"""One script per published figure; each prints a ratio against a named rival in the same run."""

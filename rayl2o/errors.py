@@ -1,0 +1,36 @@
+"""The one exception for a user's mistake: what is wrong, the value that is wrong, and the mend. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_VALUE_LIMIT = 160
+
+
+class UserError(ValueError):
+    """Bad input (config, data, checkpoint, formula, trajectory). The command line prints it as one line and exits with 2.
+
+    Args:
+        what: What is wrong, as a short clause.
+        value: The offending value; printed shortened.
+        mend: What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, value: object, mend: str) -> None:
+        self.what, self.value, self.mend = what, value, mend
+        super().__init__(" ".join(f"{what}: got {shorten(value)}; {mend}".split()))
+
+
+def shorten(value: object) -> str:
+    """The ``repr`` of a value, cut so that an error stays one readable line."""
+    text = repr(value)
+    return text if len(text) <= _VALUE_LIMIT else f"{text[:_VALUE_LIMIT]}... ({len(text)} characters)"
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """An error for a name that does not exist, with the near miss if there is one."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    return UserError(f"unknown {kind}", value=name, mend=mend)

@@ -1,0 +1,1 @@
+"""Fair comparison: runner, tuned baselines, statistics, report."""

@@ -1,0 +1,1 @@
+"""From segments to a better phi: losses, learner, curriculum, imitation, the round loop."""

@@ -1,0 +1,1 @@
+"""Every update rule: classic, learned, symbolic; one protocol."""

@@ -1,0 +1,1 @@
+"""What can be optimized, how to draw one, on which data."""

@@ -1,0 +1,1 @@
+"""A segment as Arrow: schema and store."""
