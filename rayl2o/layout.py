@@ -73,7 +73,7 @@ class Layout:
         """
         if params.shape[-1] != self.size:
             raise ValueError(f"this layout has {self.size} coordinates, got a last axis of {params.shape[-1]}")
-        parts = params.split(self.sizes, dim=-1)
+        parts = torch.split(params, list(self.sizes), dim=-1)
         return {
             name: part.reshape(*params.shape[:-1], *shape)
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)

@@ -16,7 +16,7 @@ RANK = {
     "errors": 0, "seeds": 0, "layout": 0, "checkpoint": 0,
     "tasks": 1, "rules": 2, "optim": 3, "unroll": 4, "trajectory": 5, "meta": 6,
     "symbolic": 7, "evaluate": 7, "analysis": 7, "envs": 7,
-    "config": 8, "cluster": 9, "demo": 10, "cli": 11, "__init__": 0,
+    "config": 8, "run": 9, "cluster": 10, "demo": 11, "cli": 12, "__init__": 0,
 }  # fmt: skip
 FORBIDDEN = {("optim", "tasks"), ("symbolic", "evaluate"), ("evaluate", "symbolic")}
 
