@@ -46,10 +46,10 @@ def rollout(
         task = build(ticket.specs, dtype=config.torch_dtype)
         _check_history(task, config)
         teachers = tuple(parse_rule(text) for text in ticket.teachers)
-        start = _start(rule, teachers, config, ticket, phi, task) if slot_state is None else slot_state
-        trace = _run(rule, teachers, config, ticket, start, phi, task)
+        begin = start(rule, teachers, config, ticket, phi, task) if slot_state is None else slot_state
+        trace = _run(rule, teachers, config, ticket, begin, phi, task)
         credit = _credit(rule, teachers, config, phi, task, trace)
-        segment = _record(config, ticket, start, trace, credit, version, task)
+        segment = _record(config, ticket, begin, trace, credit, version, task)
         return segment, trace.end
 
 
@@ -87,9 +87,10 @@ def batch_seeds(ticket: Ticket, step: int) -> list[int]:
     ]
 
 
-def _start(
+def start(
     rule: Rule, teachers: tuple[Rule, ...], config: UnrollConfig, ticket: Ticket, phi: Phi, task: TaskBatch
 ) -> SlotState:
+    """The state at a fresh initialisation. Raises UserError if a loss is not finite there."""
     seeds = [derive_seed(ticket.run_seed, "init", ticket.slot, ticket.ordinal, k) for k in range(task.k)]
     params = task.init_params(seeds)
     loss, grad = task.loss_and_grad(params, task.draw_batch(batch_seeds(ticket, 0)))
@@ -113,7 +114,7 @@ def _start(
     )
 
 
-def _actors(config: UnrollConfig, ticket: Ticket, state: SlotState) -> Tensor:
+def actors(config: UnrollConfig, ticket: Ticket, state: SlotState) -> Tensor:
     """int8 ``[U, K]``: who acts. All draws come before the window, so that they depend on nothing in it."""
     shape = (config.steps, len(ticket.specs))
     if ticket.behaviour != MIX:
@@ -132,7 +133,7 @@ def _run(
     phi: Phi,
     task: TaskBatch,
 ) -> _Trace:
-    actor = _actors(config, ticket, state)
+    actor = actors(config, ticket, state)
     steps = torch.arange(state.step, state.step + config.steps, dtype=config.torch_dtype)
     keep_path = config.credit == "exact"
     params, batches, losses, grads = [state.params], [None], [state.loss], [state.grad]
@@ -209,7 +210,7 @@ def _credit(
 
 
 def _record(
-    config: UnrollConfig, ticket: Ticket, start: SlotState, trace: _Trace, credit: Tensor, version: int, task: TaskBatch
+    config: UnrollConfig, ticket: Ticket, begin: SlotState, trace: _Trace, credit: Tensor, version: int, task: TaskBatch
 ) -> Segment:
     # A teacher's rows are imitated everywhere alike: a dead coordinate must learn to stand still (design.md section 6).
     scheme = "uniform" if ticket.behaviour == TEACHER and config.sampling != "all" else config.sampling
@@ -220,7 +221,7 @@ def _record(
             scores[k],
             task.layout.sizes,
             config.coords_per_row,
-            generator(ticket.run_seed, "coords", ticket.slot, ticket.ordinal, k, start.step),
+            generator(ticket.run_seed, "coords", ticket.slot, ticket.ordinal, k, begin.step),
         )
         for k in range(task.k)
     ]
@@ -231,7 +232,7 @@ def _record(
     def pick(column: Tensor) -> Tensor:
         return column.gather(2, time_index).transpose(0, 1).contiguous()
 
-    states = start.rule_state["coord"]
+    states = begin.rule_state["coord"]
     state_index = index[..., None].expand(-1, -1, states.shape[-1])
     alive_end = trace.end.alive
     return Segment(
@@ -242,8 +243,8 @@ def _record(
             seed=ticket.run_seed,
             slot=ticket.slot,
             ordinal=ticket.ordinal,
-            segment=start.segment,
-            start_step=start.step,
+            segment=begin.segment,
+            start_step=begin.step,
             policy_version=version,
             behaviour=ticket.behaviour,
         ),
@@ -257,8 +258,8 @@ def _record(
         delta=pick(trace.deltas),
         actor=trace.actor.t().contiguous(),
         coord_state=states.gather(1, state_index),
-        tensor_state=start.rule_state.get("tensor"),
-        global_state=start.rule_state.get("global"),
+        tensor_state=begin.rule_state.get("tensor"),
+        global_state=begin.rule_state.get("global"),
     )
 
 

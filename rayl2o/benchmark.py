@@ -1,0 +1,205 @@
+"""Published figures of the meta-gradient: speed as a ratio to autograd through the unroll in the same run, and what is lost.
+
+One thread; workloads are fixed here. ``benchmarks/`` runs them and keeps the results; ``rayl2o bench NAME`` prints them.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from rayl2o.meta.bptt import bptt
+from rayl2o.meta.learner import LearnerConfig, fresh_learner, learner_step, meta_gradient
+from rayl2o.rules.base import Phi, Rule
+from rayl2o.rules.published import import_weights
+from rayl2o.rules.registry import make
+from rayl2o.seeds import generator
+from rayl2o.tasks.registry import task
+from rayl2o.trajectory import store
+from rayl2o.unroll.rollout import rollout
+from rayl2o.unroll.sampling import draw_importance
+from rayl2o.unroll.segment import Segment
+from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.ticket import SlotState, Ticket
+
+STEPS = 20
+REPEATS = 9
+COSINE_DRAWS = 8
+AT_STEP = 100
+"""Inner step at which everything is measured: past the start, where every rule still moves."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        name: What was measured.
+        value, unit: The figure (median of repeats).
+        ratio: Against the rival named in ``against``, larger is better for us; None where there is no rival.
+        against: The rival, measured in the same run.
+    """
+
+    name: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    against: str | None = None
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A rule with weights, standing at a step of a trajectory on MLP-orig, batch 128."""
+
+    label: str
+    rule: Rule
+    phi: Phi
+    ticket: Ticket
+    state: SlotState
+
+
+def _cases() -> list[_Case]:
+    """DM and RNNprop with the published weights on MNIST where RAYL2O_DATA has them, else fresh weights on digits."""
+    folder = os.environ.get("RAYL2O_DATA")
+    data = "mnist" if folder else "digits"
+    found: list[tuple[str, Rule, Phi]] = []
+    for kind, file in (("dm", "dm_cl_il"), ("rnnprop", "rnnprop_cl_il")):
+        if folder:
+            rule, phi = import_weights(Path(folder) / "l2o-checkpoints" / f"{file}.safetensors")
+            found.append((f"{kind} ({file}) mlp-orig {data}", rule, phi))
+        else:
+            rule = make(kind, {})
+            found.append((f"{kind} (fresh) mlp-orig {data}", rule, rule.init_phi(generator("benchmark", kind))))
+    return [_stand(label, rule, phi, data) for label, rule, phi in found]
+
+
+def _stand(label: str, rule: Rule, phi: Phi, data: str) -> _Case:
+    family = task("mlp-orig", data=data)
+    ticket = Ticket("benchmark", 0, 0, 0, (family.sample(generator("benchmark")),), 1000)
+    state: SlotState | None = None
+    for _ in range(AT_STEP // STEPS):
+        _, state = rollout(rule, UnrollConfig(steps=STEPS), ticket, state, phi)
+    if state is None:
+        raise ValueError("the benchmark needs at least one window before it")
+    return _Case(label, rule, phi, ticket, state)
+
+
+def _interleaved(ways: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
+    """Median seconds of each way; the ways take turns, so that a busy moment hits all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for name in ways:
+        ways[name]()
+    for _ in range(repeats):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def _config(case: _Case, credit: str, percent: int) -> UnrollConfig:
+    size = case.state.params.shape[1]
+    if percent == 100:
+        return UnrollConfig(steps=STEPS, credit=credit)
+    return UnrollConfig(steps=STEPS, credit=credit, sampling="importance", coords_per_row=size * percent // 100)
+
+
+def _rtg(case: _Case, config: UnrollConfig, ticket: Ticket | None = None) -> Phi:
+    segment, _ = rollout(case.rule, config, ticket or case.ticket, case.state, case.phi)
+    return meta_gradient(case.rule, case.phi, [segment])[0]
+
+
+def _cosine(one: Phi, other: Phi) -> float:
+    flat = [torch.cat([g.double().flatten() for g in grads.values()]) for grads in (one, other)]
+    return float(torch.nn.functional.cosine_similarity(flat[0], flat[1], dim=0))
+
+
+def _cosines(case: _Case, config: UnrollConfig, exact: Phi) -> float:
+    """Median over draws of the coordinates; everything else of the window is the same."""
+    if config.sampling == "all":
+        return _cosine(_rtg(case, config), exact)
+    full, _ = rollout(case.rule, replace(config, sampling="all"), case.ticket, case.state, case.phi)
+    values = [_cosine(_redrawn(case, full, config, draw), exact) for draw in range(COSINE_DRAWS)]
+    return statistics.median(values)
+
+
+def _redrawn(case: _Case, full: Segment, config: UnrollConfig, draw: int) -> Phi:
+    scores = full.credit[0].square().sum(0).sqrt()
+    coords, weight = draw_importance(scores, config.coords_per_row, generator("benchmark", "coords", draw))
+    at = coords.long()
+    kept = replace(
+        full,
+        coords=coords[None],
+        weight=weight[None],
+        grad=full.grad[:, :, at],
+        credit=full.credit[:, :, at],
+        delta=full.delta[:, :, at],
+        coord_state=full.coord_state[:, at],
+    )
+    return meta_gradient(case.rule, case.phi, [kept])[0]
+
+
+def meta_gradient_rows() -> list[Row]:
+    """Inner steps per second including the meta-gradient, U = 20, K = 1, and the cosine to the exact gradient."""
+    rows: list[Row] = []
+    for case in _cases():
+        configs = {
+            f"rtg {credit.replace('_', ' ')} {percent} %": _config(case, credit, percent)
+            for credit in ("first_order", "exact")
+            for percent in (100, 10)
+        }
+
+        def autograd(second_order: bool, case: _Case = case) -> Phi:
+            return bptt(case.rule, UnrollConfig(steps=STEPS), case.ticket, case.state, case.phi, second_order)[0]
+
+        ways: dict[str, Callable[[], object]] = {
+            "autograd first order": lambda: autograd(False),
+            "autograd exact": lambda: autograd(True),
+            **{name: (lambda c=config: _rtg(case, c)) for name, config in configs.items()},  # type: ignore[misc]
+        }
+        seconds = _interleaved(ways)
+        exact = autograd(True)
+        cosines = {
+            "autograd first order": _cosine(autograd(False), exact),
+            "autograd exact": 1.0,
+            **{name: _cosines(case, config, exact) for name, config in configs.items()},
+        }
+        for name, second in seconds.items():
+            rival = "autograd exact" if "exact" in name else "autograd first order"
+            ratio, against = (None, None) if name.startswith("autograd") else (seconds[rival] / second, rival)
+            rows.append(Row(f"{case.label}: {name}", STEPS / second, "inner steps/s", ratio, against))
+            label = f"{case.label}: {name}, cosine to exact at step {AT_STEP}"
+            rows.append(Row(label, cosines[name], "cosine"))
+    return rows
+
+
+def segment_rows() -> list[Row]:
+    """Bytes of a segment as it crosses a process (K = 1, U = 20), and how many a learner takes in per second."""
+    rows: list[Row] = []
+    for case in _cases():
+        whole: float | None = None
+        for percent in (100, 10):
+            segment, _ = rollout(case.rule, _config(case, "first_order", percent), case.ticket, case.state, case.phi)
+            size = float(store.segment_bytes(segment))
+            whole = size if whole is None else whole
+            batch = store.to_batch(segment)
+            state = fresh_learner(case.phi)
+
+            def take(batch: object = batch, state: object = state, case: _Case = case) -> object:
+                return learner_step(case.rule, LearnerConfig(), state, [store.from_batch(batch)])  # type: ignore[arg-type]
+
+            second = _interleaved({"take": take})["take"]
+            against = None if percent == 100 else "100 % of the coordinates"
+            ratio = None if percent == 100 else whole / size
+            rows.append(Row(f"{case.label}: segment at {percent} %", size, "bytes", ratio, against))
+            rows.append(Row(f"{case.label}: learner at {percent} %", 1 / second, "segments/s"))
+    return rows
+
+
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {"meta-gradient": meta_gradient_rows, "segment": segment_rows}

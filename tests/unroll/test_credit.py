@@ -1,0 +1,119 @@
+"""Credit against autograd through the unroll, in float64: the idea that the whole design rests on (design.md section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from rayl2o.meta.bptt import bptt
+from rayl2o.meta.learner import meta_gradient
+from rayl2o.rules.base import Rule
+from rayl2o.rules.registry import make
+from rayl2o.seeds import generator
+from rayl2o.tasks.registry import task
+from rayl2o.unroll.credit import first_order
+from rayl2o.unroll.rollout import rollout
+from rayl2o.unroll.segment import MIX, TEACHER
+from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.ticket import SlotState, Ticket
+
+RULES: Mapping[str, Rule] = {
+    "dm": make("dm", {"output_scale": 0.1}),
+    "rnnprop": make("rnnprop", {"output_scale": 0.1}),
+    "rnnprop-small": make("rnnprop-small", {"output_scale": 0.1}),
+}
+TASKS = {
+    "quadratic": task("quadratic"),
+    "mlp": task("mlp-orig", data="digits", hidden=(4,), init_std=0.3),
+    "relu": task("mlp-relu", data="digits", hidden=(3, 4), init_std=0.3),
+}
+TEACHERS = ("adam:lr=0.01", "momentum:lr=0.05", "adagrad:lr=0.01")
+
+
+def _ticket(family: str, k: int = 1, behaviour: str = "student", n_train: int = 40) -> Ticket:
+    draws = generator(7, "task", family)
+    teachers = {"student": (), "mix": TEACHERS, "teacher": TEACHERS[:1]}[behaviour]
+    specs = tuple(TASKS[family].sample(draws) for _ in range(k))
+    return Ticket("test", 3, 0, 0, specs, n_train, behaviour, teachers, 0.6)
+
+
+def _config(credit: str, steps: int = 6, **settings: object) -> UnrollConfig:
+    return replace(UnrollConfig(steps=steps, credit=credit, dtype="float64"), **settings)  # type: ignore[arg-type]
+
+
+def _phi(name: str) -> dict[str, Tensor]:
+    return RULES[name].init_phi(generator(5, name), dtype=torch.float64)
+
+
+def _agree(rule: str, ticket: Ticket, config: UnrollConfig, state: SlotState | None = None) -> None:
+    phi = _phi(rule)
+    segment, _ = rollout(RULES[rule], config, ticket, state, phi)
+    assert segment.status == ("ok",) * segment.k
+    grads, _ = meta_gradient(RULES[rule], phi, [segment])
+    oracle, _ = bptt(RULES[rule], config, ticket, state, phi, second_order=config.credit == "exact")
+    scale = max(float(g.abs().max()) for g in oracle.values())
+    assert scale > 1e-6
+    for name in phi:
+        torch.testing.assert_close(grads[name], oracle[name], rtol=0, atol=1e-10 * max(scale, 1.0))
+
+
+@pytest.mark.parametrize("credit", ["first_order", "exact"])
+@pytest.mark.parametrize("family", list(TASKS))
+@pytest.mark.parametrize("rule", list(RULES))
+def test_rtg_equals_autograd(rule: str, family: str, credit: str) -> None:
+    _agree(rule, _ticket(family), _config(credit))
+
+
+@pytest.mark.parametrize("credit", ["first_order", "exact"])
+@pytest.mark.parametrize("rule", ["dm", "rnnprop"])
+class TestVariants:
+    """The variants that the papers' techniques need."""
+
+    def test_k_instances(self, rule: str, credit: str) -> None:
+        _agree(rule, _ticket("mlp", k=3), _config(credit))
+
+    def test_mix(self, rule: str, credit: str) -> None:
+        ticket = _ticket("mlp", k=2, behaviour=MIX)
+        segment, _ = rollout(RULES[rule], _config(credit), ticket, None, _phi(rule))
+        assert {0, 1, 2, 3} >= set(segment.actor.flatten().tolist()) > {0}
+        _agree(rule, ticket, _config(credit))
+
+    def test_truncation_carries_state(self, rule: str, credit: str) -> None:
+        ticket, config = _ticket("mlp", behaviour=MIX), _config(credit)
+        _, state = rollout(RULES[rule], config, ticket, None, _phi(rule))
+        assert state.step == 6
+        _agree(rule, ticket, config, state)
+
+    def test_step_weights(self, rule: str, credit: str) -> None:
+        _agree(rule, _ticket("mlp"), _config(credit, step_weights=(0.5, 0.0, 2.0, 1.0, 0.25, 3.0)))
+
+    def test_last_iterate_not_scored(self, rule: str, credit: str) -> None:
+        _agree(rule, _ticket("mlp"), _config(credit, score_last_iterate=False))
+
+    def test_exactly_zero_for_a_teacher(self, rule: str, credit: str) -> None:
+        phi = _phi(rule)
+        segment, _ = rollout(RULES[rule], _config(credit), _ticket("mlp", behaviour=TEACHER), None, phi)
+        assert float(segment.credit.abs().max()) > 0
+        grads, value = meta_gradient(RULES[rule], phi, [segment])
+        assert float(value) == 0.0
+        assert all(bool((g == 0).all()) for g in grads.values())
+
+
+def test_first_order_is_not_exact() -> None:
+    """The two credits differ where the loss is curved: a test of one must not pass with the other."""
+    phi, ticket = _phi("dm"), _ticket("mlp")
+    first, exact = (rollout(RULES["dm"], _config(c), ticket, None, phi)[0].credit for c in ("first_order", "exact"))
+    assert not torch.allclose(first, exact, rtol=1e-3)
+    # ... and agree in the window's last step, after which nothing follows.
+    torch.testing.assert_close(first[:, -1], exact[:, -1])
+
+
+def test_first_order_is_a_return_to_go() -> None:
+    grads = torch.arange(1.0, 5.0)[:, None, None].expand(4, 2, 3)
+    weights = torch.tensor([1.0, 0.5, 2.0])
+    expected = torch.tensor([2 + 1.5 + 8, 1.5 + 8, 8.0])
+    torch.testing.assert_close(first_order(grads, weights), expected[:, None, None].expand(3, 2, 3))

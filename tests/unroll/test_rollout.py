@@ -1,0 +1,169 @@
+"""Laws of a roll-out: determined by its arguments, continues exactly, divergence is a status, errors are named."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from rayl2o.errors import UserError
+from rayl2o.rules.registry import make, parse_rule
+from rayl2o.seeds import generator
+from rayl2o.tasks.base import TaskSpec
+from rayl2o.tasks.registry import task
+from rayl2o.unroll.rollout import batch_seeds, rollout, student_only
+from rayl2o.unroll.segment import DIVERGED, MIX, OK, TEACHER, Segment
+from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.ticket import Ticket
+
+MLP = task("mlp-orig", data="digits", hidden=(5,))
+RULE = make("rnnprop-small", {})
+PHI = RULE.init_phi(generator("phi"))
+CONFIG = UnrollConfig(steps=5)
+
+
+def _ticket(k: int = 2, **settings: object) -> Ticket:
+    draws = generator("tasks")
+    specs = tuple(MLP.sample(draws) for _ in range(k))
+    return replace(Ticket("run", 11, 1, 2, specs, 100), **settings)  # type: ignore[arg-type]
+
+
+def _tensors(segment: Segment) -> dict[str, Tensor]:
+    values = {f.name: getattr(segment, f.name) for f in fields(segment)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+@pytest.mark.parametrize("sampling", ["all", "importance", "uniform", "stratified"])
+@pytest.mark.parametrize("credit", ["first_order", "exact"])
+def test_equal_arguments_give_equal_bytes(sampling: str, credit: str) -> None:
+    config = replace(CONFIG, sampling=sampling, coords_per_row=20, credit=credit)
+    ticket = _ticket(behaviour=MIX, teachers=("adam:lr=0.01", "sgd:lr=0.1"), teacher_share=0.5)
+    (first, after), (second, _) = (rollout(RULE, config, ticket, None, PHI) for _ in range(2))
+    assert first.source == second.source
+    for name, value in _tensors(first).items():
+        assert torch.equal(value, _tensors(second)[name]), name
+    assert first.coords.shape == (2, MLP.build(ticket.specs).layout.size if sampling == "all" else 20)
+    assert (after.step, after.segment) == (5, 1)
+
+
+def test_global_randomness_is_not_used() -> None:
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    config = replace(CONFIG, sampling="importance", coords_per_row=9)
+    rollout(RULE, config, _ticket(behaviour=MIX, teachers=("sgd:lr=0.1",), teacher_share=0.5), None, PHI)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_two_short_segments_walk_the_path_of_a_long_one() -> None:
+    ticket = _ticket()
+    long, end = rollout(RULE, replace(CONFIG, steps=10), ticket, None, PHI)
+    first, middle = rollout(RULE, CONFIG, ticket, None, PHI)
+    second, last = rollout(RULE, CONFIG, ticket, middle, PHI)
+    torch.testing.assert_close(torch.cat([first.loss, second.loss[:, 1:]], 1), long.loss)
+    torch.testing.assert_close(torch.cat([first.delta, second.delta], 1), long.delta)
+    torch.testing.assert_close(last.params, end.params)
+    assert second.source.start_step == 5
+    assert second.source.segment == 1
+
+
+def test_instances_do_not_mix() -> None:
+    pair, _ = rollout(RULE, CONFIG, _ticket(2), None, PHI)
+    alone, _ = rollout(RULE, CONFIG, _ticket(1), None, PHI)
+    torch.testing.assert_close(pair.loss[:1], alone.loss, rtol=1e-5, atol=1e-6)
+
+
+def test_the_record_is_what_happened() -> None:
+    ticket = _ticket(1)
+    segment, end = rollout(RULE, CONFIG, ticket, None, PHI)
+    batch = MLP.build(ticket.specs)
+    loss, grad = batch.loss_and_grad(end.params, batch.draw_batch(batch_seeds(ticket, 5)))
+    torch.testing.assert_close(loss, segment.loss[:, -1])
+    torch.testing.assert_close(grad, end.grad)
+    start = end.params - segment.delta.sum(1)
+    loss, grad = batch.loss_and_grad(start, batch.draw_batch(batch_seeds(ticket, 0)))
+    torch.testing.assert_close(loss, segment.loss[:, 0])
+    torch.testing.assert_close(grad, segment.grad[:, 0], rtol=1e-3, atol=1e-6)
+
+
+def test_a_teacher_makes_the_teacher_s_trajectory() -> None:
+    """Adam as teacher walks exactly where Adam as student walks, and the student listens all the while."""
+    adam = parse_rule("adam:lr=0.01")
+    ticket = _ticket(behaviour=TEACHER, teachers=("adam:lr=0.01",))
+    taught, after = rollout(RULE, CONFIG, ticket, None, PHI)
+    own, _ = rollout(adam, CONFIG, student_only(ticket), None, {})
+    assert torch.equal(taught.delta, own.delta)
+    assert set(taught.actor.flatten().tolist()) == {1}
+    assert float(after.rule_state["coord"].abs().max()) > 0
+
+
+def test_divergence_is_a_status() -> None:
+    ticket, config = _ticket(2), replace(CONFIG, loss_cap=2.5, steps=20)
+    rising = parse_rule("sgd:lr=-0.5")
+    segment, end = rollout(rising, config, ticket, None, {})
+    assert segment.status == (DIVERGED, DIVERGED)
+    assert end.finished(ticket)
+    for k, valid in enumerate(segment.valid.tolist()):
+        assert 0 < valid < 20
+        assert bool((segment.loss[k, : valid + 1] <= 2.5).all())
+        assert float(segment.loss[k, valid + 1]) > 2.5
+        assert bool(segment.loss[k, valid + 2 :].isnan().all())
+        assert float(segment.credit[k, :valid].abs().sum()) > 0
+        for column in (segment.credit, segment.delta):
+            assert float(column[k, valid:].abs().sum()) == 0
+    assert bool(torch.isfinite(segment.credit).all())
+
+
+@pytest.mark.parametrize("credit", ["first_order", "exact"])
+def test_a_diverged_instance_leaves_the_others_alone(credit: str) -> None:
+    """Only the second instance is set off (by its start); the first one's numbers do not change."""
+    config = replace(CONFIG, credit=credit)
+    calm, _ = rollout(RULE, config, _ticket(2), None, PHI)
+    _, state = rollout(RULE, replace(config, steps=1), _ticket(2), None, PHI)
+    broken = replace(state, params=state.params.clone(), step=0, segment=0)
+    broken.params[1] = torch.nan
+    segment, _ = rollout(RULE, config, _ticket(2), broken, PHI)
+    assert segment.status == (OK, DIVERGED)
+    assert segment.valid.tolist() == [5, 0]
+    assert bool(torch.isfinite(segment.credit).all())
+    assert calm.status == (OK, OK)
+
+
+def test_loss_not_finite_at_the_first_step_is_the_user_s_mistake() -> None:
+    spec = TaskSpec("mlp", {**MLP.sample(generator(0)).settings, "init_std": 1e38}, 0)
+    with pytest.raises(UserError, match="not finite at its first step"):
+        rollout(RULE, CONFIG, _ticket(1, specs=(spec,)), None, PHI)
+
+
+def test_window_over_the_limit() -> None:
+    with pytest.raises(UserError, match="raise unroll.history_bytes"):
+        rollout(RULE, replace(CONFIG, history_bytes=1000), _ticket(), None, PHI)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "at least 1"),
+        ({"credit": "exakt"}, "did you mean 'exact'"),
+        ({"sampling": "importence", "coords_per_row": 3}, "did you mean 'importance'"),
+        ({"sampling": "uniform"}, "coords_per_row"),
+        ({"step_weights": (1.0,)}, "one weight per step"),
+        ({"loss_cap": float("nan")}, "positive"),
+        ({"dtype": "float16"}, "dtype"),
+    ],
+)
+def test_bad_settings(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        UnrollConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_tickets_round_trip_and_refuse_nonsense() -> None:
+    ticket = _ticket(behaviour=MIX, teachers=("sgd:lr=0.1",), teacher_share=0.25)
+    assert Ticket.from_json(ticket.to_json()) == ticket
+    with pytest.raises(ValueError, match="behaviour"):
+        _ticket(behaviour="pupil")
+    with pytest.raises(ValueError, match="needs at least one teacher"):
+        _ticket(behaviour=MIX)
+    with pytest.raises(ValueError, match="one teacher"):
+        _ticket(behaviour=TEACHER, teachers=("sgd", "adam"))
