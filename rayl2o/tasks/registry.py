@@ -1,0 +1,177 @@
+"""Families by name, named tasks, and plugins from the entry point group ``rayl2o.tasks``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from rayl2o.errors import UserError, unknown_name
+from rayl2o.layout import Layout
+from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
+from rayl2o.tasks.data import DATA
+from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.plugins import Plugin, plugins
+from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.settings import from_settings
+
+FAMILIES: Mapping[str, type] = MappingProxyType({Quadratic.family: Quadratic, MLP.family: MLP})
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A family with some of its settings fixed; the others stay open.
+
+    Attributes:
+        family: Name of the family.
+        fixed: The settings that make the task what it is.
+        summary: One line.
+    """
+
+    family: str
+    fixed: Mapping[str, Any]
+    summary: str
+
+
+NAMED: Mapping[str, NamedTask] = MappingProxyType(
+    {
+        "mlp-orig": NamedTask("mlp", {"activation": "sigmoid", "hidden": (20,)}, "MLP-orig of T: F-20-10, sigmoid"),
+        "mlp-relu": NamedTask("mlp", {"activation": "relu", "hidden": (20,)}, "MLP-ReLU of T: F-20-10, ReLU"),
+        "mlp-deeper": NamedTask(
+            "mlp", {"activation": "sigmoid", "hidden": (20, 20)}, "MLP-deeper of T: F-20-20-10, sigmoid"
+        ),
+    }
+)
+_TAKEN = frozenset({*FAMILIES, *NAMED})
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What ``rayl2o list tasks`` shows of a task.
+
+    Attributes:
+        name: As :func:`task` takes it.
+        source: ``built-in`` or the distribution of the plugin.
+        summary: One line.
+        params: D; at the paper's true size (MNIST) where the task has a ``data`` setting. None if the plugin does not say.
+        params_by_data: D by data set, empty where the task has no ``data`` setting.
+        settings: Names of the settings that :func:`task` takes.
+        error: Why a plugin cannot be used.
+    """
+
+    name: str
+    source: str
+    summary: str
+    params: int | None
+    params_by_data: Mapping[str, int]
+    settings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def task(name: str, **settings: Any) -> TaskFamily:
+    """The family of a named task, or a family by its own name, with these settings.
+
+    Raises:
+        UserError: If there is no such task, its plugin cannot be used, or a setting is unknown, fixed by the task, of the wrong
+            type or out of range.
+    """
+    if name not in NAMED:
+        return _make(_factory(name, "task"), settings, name)
+    named = NAMED[name]
+    for key, value in settings.items():
+        if key in named.fixed:
+            mend = f"use task {named.family!r} to choose it"
+            raise UserError(f"setting {key!r} is fixed by task {name!r}", value=value, mend=mend)
+        if key not in _settings(name):
+            raise unknown_name(f"setting of task {name!r}", key, _settings(name))
+    return _make(FAMILIES[named.family], {**named.fixed, **settings}, name)
+
+
+def family_of(spec: TaskSpec) -> TaskFamily:
+    """The family that drew a spec: equal to the original, with the same settings.
+
+    Raises:
+        UserError: If the family is unknown, its plugin cannot be used, or it refuses the settings.
+    """
+    return _make(_factory(spec.family, "task family"), spec.settings, spec.family)
+
+
+def build(
+    specs: Sequence[TaskSpec], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> TaskBatch:
+    """K instances from their specs alone; all of one family with one set of settings.
+
+    Raises:
+        UserError: If they are not, or as :func:`family_of`, or if the data cannot be read.
+        ValueError: If there are no specs.
+    """
+    if not specs:
+        raise ValueError("a build needs at least one spec")
+    return family_of(specs[0]).build(specs, device, dtype)
+
+
+def tasks() -> list[TaskInfo]:
+    """Every family and named task, built-in ones first, then plugins, unusable ones with their error. Reads no data."""
+    return [_built_in(name) for name in (*FAMILIES, *NAMED)] + [_from_plugin(plugin) for plugin in plugins()]
+
+
+def _factory(name: str, kind: str) -> type:
+    """The class behind a family's name."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    found = [plugin for plugin in plugins() if plugin.name == name]
+    if not found:
+        named = NAMED if kind == "task" else ()
+        raise unknown_name(kind, name, {*FAMILIES, *named, *(plugin.name for plugin in plugins())})
+    if len(found) > 1:
+        value = [plugin.distribution for plugin in found]
+        raise UserError(f"task {name!r} comes from several plugins", value=value, mend="remove all but one of them")
+    return found[0].load(_TAKEN)
+
+
+def _make(factory: type, settings: Mapping[str, Any], name: str) -> TaskFamily:
+    family = from_settings(factory, settings, name)
+    if not isinstance(family, TaskFamily):
+        mend = "its class must have 'family', 'sample' and 'build'"
+        raise UserError(f"task {name!r} comes from a plugin that is no task family", value=factory.__name__, mend=mend)
+    return family
+
+
+def _settings(name: str) -> tuple[str, ...]:
+    """Names of the settings that a built-in task takes."""
+    named = NAMED.get(name, NamedTask(name, {}, ""))
+    return tuple(f.name for f in fields(FAMILIES[named.family]) if f.name not in named.fixed)
+
+
+def _built_in(name: str) -> TaskInfo:
+    settings = _settings(name)
+    summary = NAMED[name].summary if name in NAMED else _summary(FAMILIES[name])
+    by_data = {data: _params(task(name, data=data)) for data in DATA} if "data" in settings else {}
+    params = by_data["mnist"] if by_data else _params(task(name))
+    sizes = {data: size for data, size in by_data.items() if size is not None}
+    return TaskInfo(name, "built-in", summary, params, sizes, settings)
+
+
+def _from_plugin(plugin: Plugin) -> TaskInfo:
+    try:
+        factory = plugin.load(_TAKEN)
+        params = _params(factory())
+    except UserError as error:
+        return TaskInfo(plugin.name, plugin.distribution, "", None, {}, error=str(error))
+    except Exception:  # a plugin need not have defaults, nor a layout that is known before a build
+        params = None
+    return TaskInfo(
+        plugin.name, plugin.distribution, _summary(factory), params, {}, tuple(f.name for f in fields(factory))
+    )
+
+
+def _params(family: object) -> int | None:
+    layout = getattr(family, "layout", None)
+    return layout.size if isinstance(layout, Layout) else None
+
+
+def _summary(factory: type) -> str:
+    return (factory.__doc__ or "").strip().partition("\n")[0]
