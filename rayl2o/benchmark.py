@@ -74,8 +74,8 @@ def _cases() -> list[_Case]:
             rule, phi = import_weights(Path(folder) / "l2o-checkpoints" / f"{file}.safetensors")
             found.append((f"{kind} ({file}) mlp-orig {data}", rule, phi))
         else:
-            rule = make(kind, {})
-            found.append((f"{kind} (fresh) mlp-orig {data}", rule, rule.init_phi(generator("benchmark", kind))))
+            fresh = make(kind, {})
+            found.append((f"{kind} (fresh) mlp-orig {data}", fresh, fresh.init_phi(generator("benchmark", kind))))
     return [_stand(label, rule, phi, data) for label, rule, phi in found]
 
 

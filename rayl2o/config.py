@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import types
+import json
+import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.meta.rounds import TrainConfig
+from rayl2o.presets import preset_text, presets
 from rayl2o.rules.base import Rule
 from rayl2o.rules.registry import make
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
 
-_SIZE_LIMIT = 1 << 20
+_SIZE_LIMIT = 1 << 16
+_MENDS = {
+    "int_type": "give a whole number",
+    "float_type": "give a number",
+    "bool_type": "give true or false",
+    "string_type": "give text (in quotes if it looks like a number)",
+    "tuple_type": "give a list such as [1, 2]",
+    "dict_type": "give a mapping such as {name: value}",
+}
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,6 @@ class RunConfig(TrainConfig):
         return task(self.task.name, **self.task.settings)
 
 
-def presets() -> dict[str, str]:
-    """Shipped presets: name to first comment line."""
-    folder = resources.files("rayl2o") / "presets"
-    found = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-    return {item.name.removesuffix(".yaml"): item.read_text().splitlines()[0].lstrip("# ") for item in found}
-
-
 def load(preset_or_file: str, overrides: Sequence[str] = ()) -> RunConfig:
     """A preset by name or a YAML file by path, with overrides such as ``unroll.steps=10``.
 
@@ -95,10 +97,14 @@ def load(preset_or_file: str, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
-    """Checks plain data and builds the config; the rule and the task must exist too."""
+    """Checks plain data and builds the config; the rule and the task must exist too.
+
+    Types are strict: a whole number passes for a float and a list for a tuple, nothing else for anything.
+    """
     _check_keys(RunConfig, data, "")
     try:
-        config = TypeAdapter(RunConfig).validate_python(dict(data))
+        # Through JSON, where strict checking still takes lists for tuples and mappings for dataclasses.
+        config = TypeAdapter(RunConfig).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         raise _first_mistake(error, source) from error
     config.make_rule()
@@ -108,7 +114,7 @@ def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
 
 def dump(config: RunConfig) -> str:
     """YAML text that :func:`load_text` reads back to an equal config."""
-    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    return yaml.dump(_plain(dataclasses.asdict(config)), Dumper=_Dumper, sort_keys=False)
 
 
 def load_text(text: str, source: str) -> RunConfig:
@@ -117,33 +123,109 @@ def load_text(text: str, source: str) -> RunConfig:
 
 
 def _read(preset_or_file: str) -> dict[str, Any]:
+    if preset_or_file in presets():
+        return _mapping(preset_text(preset_or_file), preset_or_file)
     path = Path(preset_or_file)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
-        if not path.is_file():
-            raise UserError("no such config file", value=preset_or_file, mend="give a YAML file or a preset's name")
+    if "=" in preset_or_file and not path.is_file():
+        raise UserError("a preset or a YAML file comes first", value=preset_or_file, mend="e.g. quickstart updates=100")
+    if path.suffix not in {".yaml", ".yml"} and not path.is_file():
+        raise unknown_name("preset", preset_or_file, presets())
+    try:
         if path.stat().st_size > _SIZE_LIMIT:
             raise UserError(
-                "the config file is over 1 MiB", value=preset_or_file, mend="a config is a few lines of YAML"
+                f"the config file is over {_SIZE_LIMIT} bytes", value=preset_or_file, mend="a config is a few lines"
             )
+        return _mapping(path.read_text(encoding="utf-8"), preset_or_file)
+    except UnicodeDecodeError as error:
+        raise UserError("the config file is not UTF-8 text", value=preset_or_file, mend="save it as text") from error
+    except OSError as error:
+        raise UserError(
+            f"the config file cannot be read ({error.strerror})",
+            value=preset_or_file,
+            mend="give a YAML file or a preset's name",
+        ) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML 1.2 values only: ``no`` is text, ``1e-3`` a number, a key stands once, and nothing is aliased or tagged."""
+
+    yaml_constructors = {  # noqa: RUF012 (the library's own way)
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in {"null", "bool", "int", "float", "str", "seq"}
+    }
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed, write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = True) -> dict[Hashable, Any]:
+        found: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"line {line}: {key!r} is not a name")
+            if key in found:
+                raise yaml.YAMLError(f"line {line}: {key!r} stands twice")
+            found[key] = self.construct_object(value_node, deep=deep)
+        return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what :class:`_Loader` would read as something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+for _tag, _pattern, _first in (
+    ("null", r"~|null|", ["~", "n", ""]),
+    ("bool", r"true|false", list("tf")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?|[-+]?\.inf", list("-+0123456789.")),
+):
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def plain_yaml(text: str) -> Any:
+    """The value of a YAML document.
+
+    Raises:
+        ValueError: With one line, if it is anything but plain values.
+    """
+    try:
+        loader = _Loader(text)
         try:
-            return _mapping(path.read_text(encoding="utf-8"), preset_or_file)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                "the config file is not UTF-8 text", value=preset_or_file, mend="save it as text"
-            ) from error
-    if preset_or_file not in presets():
-        raise unknown_name("preset", preset_or_file, presets())
-    return _mapping((resources.files("rayl2o") / "presets" / f"{preset_or_file}.yaml").read_text(), preset_or_file)
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise ValueError(f"{line}{error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _mapping(text: str, source: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{source} is not YAML", value=str(error), mend="check indentation and colons") from error
+        data = plain_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{source} is not plain YAML", value=str(error), mend="mend that line") from error
     if data is None:
         return {}
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+    if not isinstance(data, dict):
         raise UserError(f"{source} must be a mapping of names", value=data, mend="write lines such as 'updates: 100'")
     return data
 
@@ -160,9 +242,11 @@ def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise UserError(f"{parent!r} in {path!r} is a value, not a section", value=text, mend="drop the dot")
         try:
-            node[leaf] = yaml.safe_load(value)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise UserError(f"the value of {path!r} is not YAML", value=value, mend="quote it") from error
+            node[leaf] = plain_yaml(value)
+        except ValueError as error:
+            raise UserError(
+                f"the value of {path!r} is not plain YAML ({error})", value=value, mend="quote it"
+            ) from error
     return data
 
 
@@ -174,9 +258,7 @@ def _check_keys(cls: type[Any], data: Mapping[str, Any], path: str) -> None:
         if key not in names:
             raise unknown_name(f"key in {path.rstrip('.') or 'the config'}", key, names)
         hint = hints[key]
-        if isinstance(hint, types.UnionType) or not isinstance(hint, type):
-            continue
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
                 raise UserError(f"{path}{key} is a section", value=value, mend=f"write '{path}{key}.NAME=VALUE'")
             _check_keys(hint, value, f"{path}{key}.")
@@ -188,7 +270,8 @@ def _first_mistake(error: ValidationError, source: str) -> UserError:
     if isinstance(cause, UserError):
         return cause
     where = ".".join(str(part) for part in first["loc"])
-    return UserError(f"{where} in {source}: {first['msg']}", value=first["input"], mend=f"mend {where}")
+    mend = _MENDS.get(first["type"], first["msg"])
+    return UserError(f"{where} in {source} has the wrong type", value=first["input"], mend=mend)
 
 
 def _plain(value: Any) -> Any:

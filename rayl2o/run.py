@@ -1,10 +1,12 @@
-"""A run on disk: config, metrics, checkpoints, segments, the trained rule. Killed anywhere and resumed, it ends with the same bytes."""
+"""A run on disk: config, metrics, checkpoints, segments, rule. Killed anywhere and resumed, it ends with the same bytes."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ def train(config: RunConfig, out: Path, on_round: OnRound | None = None) -> Trai
     Raises:
         UserError: If the folder holds a run already, or cannot be written.
     """
-    if (out / CONFIG).exists():
+    if (out / CONFIG).exists() or (out / CHECKPOINTS).exists():
         raise UserError(
             "the folder holds a run already", value=str(out), mend="give another --out, or use train --resume"
         )
@@ -84,8 +86,9 @@ def train(config: RunConfig, out: Path, on_round: OnRound | None = None) -> Trai
     except OSError as error:
         raise UserError("the run's folder cannot be made", value=str(out), mend=str(error)) from error
     checkpoint.replace_file(out / CONFIG, lambda file: file.write(dump(config).encode()))
-    state = fresh_state(config.make_rule(), config.make_family(), config, out.name)
-    return _loop(config, out, state, [], on_round)
+    with _logged(out / LOG):
+        state = fresh_state(config.make_rule(), config.make_family(), config, out.name)
+        return _loop(config, out, state, [], on_round)
 
 
 def resume(out: Path, on_round: OnRound | None = None) -> TrainResult:
@@ -95,11 +98,17 @@ def resume(out: Path, on_round: OnRound | None = None) -> TrainResult:
         UserError: If the folder holds no run, or its checkpoints are all damaged.
     """
     config = read_config(out)
-    if not any((out / CHECKPOINTS).glob("step-*")):
-        state = fresh_state(config.make_rule(), config.make_family(), config, out.name)
-        return _loop(config, out, state, [], on_round)
-    state, rows = _restore(out)
-    return _loop(config, out, state, rows, on_round)
+    with _logged(out / LOG):
+        if not any((out / CHECKPOINTS).glob("step-*")):
+            state = fresh_state(config.make_rule(), config.make_family(), config, out.name)
+            return _loop(config, out, state, [], on_round)
+        newest = _newest(out)
+        now, then = scope(), newest.meta.get("scope")
+        if then != now:
+            _log.warning("not bit-identical: the run was made with %s, this is %s", then, now)
+        state = restore(newest.tensors, newest.meta.get("state", {}))
+        rows = [row for row in _read_metrics(out) if row.get("round", math.inf) <= state.round]
+        return _loop(config, out, state, rows, on_round)
 
 
 def read_config(out: Path) -> RunConfig:
@@ -107,7 +116,10 @@ def read_config(out: Path) -> RunConfig:
     path = out / CONFIG
     if not path.is_file():
         raise UserError("the folder holds no run", value=str(out), mend="give the --out of an earlier 'rayl2o train'")
-    return load_text(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return load_text(path.read_text(encoding="utf-8"), str(path))
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError("the run's config cannot be read", value=str(path), mend=str(error)) from error
 
 
 def trained_rule(out: Path) -> LoadedRule:
@@ -115,30 +127,60 @@ def trained_rule(out: Path) -> LoadedRule:
     if (out / f"{RULE}.json").is_file():
         return load_rule(out / f"{RULE}.json")
     config = read_config(out)
-    state, _ = _restore(out)
+    newest = _newest(out)
+    state = restore(newest.tensors, newest.meta.get("state", {}))
     rule = config.make_rule()
     return LoadedRule(name=out.name, rule=rule, phi=result(config, state), kind=rule.kind, card={})
 
 
-def _restore(out: Path) -> tuple[TrainState, list[dict[str, float]]]:
+def _newest(out: Path) -> checkpoint.Checkpoint:
     newest, skipped = checkpoint.load_newest(out / CHECKPOINTS)
     for line in skipped:
         _log.warning("%s", line)
-    state = restore(newest.tensors, newest.meta["state"])
-    return state, [row for row in _read_metrics(out) if row["round"] <= state.round]
+    return newest
 
 
 def _loop(
     config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, float]], on_round: OnRound | None
 ) -> TrainResult:
-    """Rounds until the end, in one process. The same functions in the same order as any other runtime."""
+    """Rounds until the end, in one process."""
+    _log.info("%s on %s from round %d of %d", config.rule.kind, config.task.name, state.round, config.updates)
+    outcome = _rounds(config, out, state, rows, on_round)
+    _log.info("%s after round %d, phi %s", outcome.status, outcome.updates, outcome.phi_sha256)
+    return outcome
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """What the package logs meanwhile also goes to a file."""
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise UserError("the run's log cannot be written", value=str(path), mend=str(error)) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("rayl2o")
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()
+
+
+def _rounds(
+    config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, float]], on_round: OnRound | None
+) -> TrainResult:
+    """The same functions in the same order as any other runtime."""
     rule, family = config.make_rule(), config.make_family()
     begun, steps_before = time.perf_counter(), state.inner_steps
     while not finished(config, state):
         state, jobs, phi = plan_round(family, config, state)
         results = [perform(rule, config.unroll, phi, job) for job in jobs]
         if config.output.segments:
-            store.append(out / SEGMENTS, state.round, [segment for segment, _ in results])
+            store.append(out / SEGMENTS, state.round, [segment for segment, _ in results], cast=True)
         state, metrics = absorb(rule, config, state, results)
         if validation_due(config, state):
             state, decision = validate(rule, family, config, state)
@@ -163,9 +205,10 @@ def _loop(
 
 def _save(config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, float]]) -> None:
     tensors, meta = dump_state(state)
-    checkpoint.save(out / CHECKPOINTS, state.round, tensors, {"state": meta, "scope": scope()}, keep=config.output.keep)
+    # Metrics first: a kill in between leaves rows too many, which a resume drops, never rows too few.
     table = pa.Table.from_pylist(_even(rows))
     checkpoint.replace_file(out / METRICS, lambda file: pq.write_table(table, file))
+    checkpoint.save(out / CHECKPOINTS, state.round, tensors, {"state": meta, "scope": scope()}, keep=config.output.keep)
 
 
 def scope() -> dict[str, Any]:

@@ -60,7 +60,7 @@ def report_data(
         network_loss=found.distillation.network.mean_loss,
         insights=_insights(found.distillation),
         insights_note="TPF (temporal perception field, S eq. 3): mean lag of the inputs, weighted by the size of their effect, "
-        "over 20 lags. MC (mapping complexity): nodes of the simplest formula whose held-out R2 reaches the threshold; constants, "
+        "over 20 lags. MC (mapping complexity): nodes of the simplest formula whose held-out R2 reaches a threshold; constants, "
         "operands (a moving average counts once) and operators count 1 each.",
         baselines=tuple(baseline(one) for one in found.tuned),
         numbers=_numbers(found),

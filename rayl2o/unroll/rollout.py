@@ -253,7 +253,7 @@ def _record(
         loss=trace.losses.t().contiguous(),
         coords=coords,
         weight=torch.stack([row[1] for row in rows]),
-        grad=pick(trace.grads[:-1]),
+        grad=pick(torch.where(trace.counted[..., None], trace.grads[:-1], 0.0)),
         credit=pick(credit),
         delta=pick(trace.deltas),
         actor=trace.actor.t().contiguous(),

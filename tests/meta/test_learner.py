@@ -24,7 +24,7 @@ CONFIG = LearnerConfig(rollback_after=2, anchor_every=2)
 
 
 def _segment(behaviour: str = "student", slot: int = 0) -> Segment:
-    teachers = ("sgd:lr=0.1",) if behaviour == TEACHER else ()
+    teachers = ("sgd:lr=0.01",) if behaviour == TEACHER else ()
     ticket = Ticket("r", 0, slot, 0, (FAMILY.sample(generator("t")),), 40, behaviour, teachers)
     return rollout(RULE, UnrollConfig(steps=4), ticket, None, PHI)[0]
 
@@ -55,9 +55,9 @@ def test_imitation_comes_second_with_its_own_moments() -> None:
 
 def test_imitation_learns_to_imitate() -> None:
     state = fresh_learner(PHI)
-    config = LearnerConfig(imitation=MetaOptimizerConfig(lr=0.01))
+    config = LearnerConfig(imitation=MetaOptimizerConfig(lr=0.02))
     losses = []
-    for _ in range(60):
+    for _ in range(150):
         state, metrics = learner_step(RULE, config, state, [_segment(TEACHER)])
         losses.append(metrics["imitation_loss"])
     assert losses[-1] < 0.3 * losses[0]

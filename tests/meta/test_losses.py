@@ -22,7 +22,7 @@ from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import Ticket
 
 SIZE = 4
-QUADRATIC = task("quadratic", n=SIZE)
+QUADRATIC = task("quadratic", size=SIZE)
 RULE: Rule = make("rnnprop-small", {"output_scale": 0.1})
 PHI = RULE.init_phi(generator("phi"), dtype=torch.float64)
 CONFIG = UnrollConfig(steps=4, dtype="float64")

@@ -17,7 +17,8 @@ def test_equals_torch_optim(name: str, clip: float) -> None:
     phi = {"a.b": torch.randn(3, 2, generator=draws), "c": torch.randn((), generator=draws)}
     twin = {key: torch.nn.Parameter(value.clone()) for key, value in phi.items()}
     optimizer = OPTIMIZERS[name](twin.values(), lr=0.1)  # type: ignore[call-arg]
-    config, state = MetaOptimizerConfig(name, 0.1, clip), {}
+    config = MetaOptimizerConfig(name, 0.1, clip)
+    state: dict[str, torch.Tensor] = {}
     for _ in range(5):
         grads = {key: torch.randn(value.shape, generator=draws) for key, value in phi.items()}
         untouched = {key: value.clone() for key, value in phi.items()}

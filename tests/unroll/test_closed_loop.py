@@ -7,11 +7,12 @@ import torch
 
 from rayl2o.errors import UserError
 from rayl2o.rules.registry import parse_rule
+from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.registry import task
 from rayl2o.unroll.closed_loop import PENALTY, closed_loop
 
-FAMILY = task("mlp-orig", data="digits", hidden=(5,))
+FAMILY = task("mlp", activation="sigmoid", data="digits", hidden=(5,))
 TASK = FAMILY.build([FAMILY.sample(generator(k)) for k in range(3)])
 SEEDS = [derive_seed("init", k) for k in range(3)]
 
@@ -40,7 +41,8 @@ def test_settings_side_by_side() -> None:
 
 
 def test_divergence_is_charged() -> None:
-    curves = closed_loop(parse_rule("sgd:lr=-1.0"), {}, TASK, SEEDS, _batches, 60, loss_cap=3.0)
+    rising = SymbolicRule.from_formula("1.0*g")
+    curves = closed_loop(rising, rising.init_phi(generator(0)), TASK, SEEDS, _batches, 60, loss_cap=3.0)
     assert curves.diverged == (True, True, True)
     assert bool(torch.isfinite(curves.loss).all())
     for row, valid in zip(curves.loss, curves.valid.tolist(), strict=True):
@@ -56,7 +58,7 @@ def test_observe_sees_every_update() -> None:
 
 
 def test_not_finite_at_the_start() -> None:
-    family = task("mlp-orig", data="digits", hidden=(5,), init_std=1e38)
+    family = task("mlp", activation="sigmoid", data="digits", hidden=(5,), init_std=1e38)
     batch = family.build([family.sample(generator(k)) for k in range(3)])
     with pytest.raises(UserError, match="not finite at the first step"):
         closed_loop(parse_rule("sgd:lr=0.1"), {}, batch, SEEDS, _batches, 5)

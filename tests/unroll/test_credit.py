@@ -28,8 +28,8 @@ RULES: Mapping[str, Rule] = {
 }
 TASKS = {
     "quadratic": task("quadratic"),
-    "mlp": task("mlp-orig", data="digits", hidden=(4,), init_std=0.3),
-    "relu": task("mlp-relu", data="digits", hidden=(3, 4), init_std=0.3),
+    "mlp": task("mlp", activation="sigmoid", data="digits", hidden=(4,), init_std=0.3),
+    "relu": task("mlp", activation="relu", data="digits", hidden=(3, 4), init_std=0.3),
 }
 TEACHERS = ("adam:lr=0.01", "momentum:lr=0.05", "adagrad:lr=0.01")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.rules.registry import make, parse_rule
+from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.seeds import generator
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.registry import task
@@ -18,7 +19,7 @@ from rayl2o.unroll.segment import DIVERGED, MIX, OK, TEACHER, Segment
 from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import Ticket
 
-MLP = task("mlp-orig", data="digits", hidden=(5,))
+MLP = task("mlp", activation="sigmoid", data="digits", hidden=(5,))
 RULE = make("rnnprop-small", {})
 PHI = RULE.init_phi(generator("phi"))
 CONFIG = UnrollConfig(steps=5)
@@ -100,8 +101,8 @@ def test_a_teacher_makes_the_teacher_s_trajectory() -> None:
 
 def test_divergence_is_a_status() -> None:
     ticket, config = _ticket(2), replace(CONFIG, loss_cap=2.5, steps=20)
-    rising = parse_rule("sgd:lr=-0.5")
-    segment, end = rollout(rising, config, ticket, None, {})
+    rising = SymbolicRule.from_formula("0.5*g")
+    segment, end = rollout(rising, config, ticket, None, rising.init_phi(generator(0)))
     assert segment.status == (DIVERGED, DIVERGED)
     assert end.finished(ticket)
     for k, valid in enumerate(segment.valid.tolist()):
@@ -110,7 +111,7 @@ def test_divergence_is_a_status() -> None:
         assert float(segment.loss[k, valid + 1]) > 2.5
         assert bool(segment.loss[k, valid + 2 :].isnan().all())
         assert float(segment.credit[k, :valid].abs().sum()) > 0
-        for column in (segment.credit, segment.delta):
+        for column in (segment.grad, segment.credit, segment.delta):
             assert float(column[k, valid:].abs().sum()) == 0
     assert bool(torch.isfinite(segment.credit).all())
 

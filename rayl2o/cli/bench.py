@@ -1,0 +1,34 @@
+"""``rayl2o bench``: runs a published benchmark on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rayl2o.cli.options import Json, one_thread
+from rayl2o.cli.output import number, output
+from rayl2o.errors import unknown_name
+
+
+def verb(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="meta-gradient or segment.")],
+    as_json: Json = False,
+) -> None:
+    """Measure speed on one thread, each figure beside a rival of the same run."""
+    one_thread()
+    from rayl2o.benchmark import BENCHMARKS
+    from rayl2o.cli.progress import waiting
+
+    if name not in BENCHMARKS:
+        raise unknown_name("benchmark", name, BENCHMARKS)
+    with output(as_json) as says:
+        with waiting(f"measuring {name}", says.err):
+            rows = BENCHMARKS[name]()
+        table = Table(title=name)
+        for column in ("figure", "value", "unit", "ratio", "against"):
+            table.add_column(column, justify="right" if column in ("value", "ratio") else "left", overflow="fold")
+        for row in rows:
+            table.add_row(row.name, number(row.value), row.unit, number(row.ratio, 3), row.against or "")
+        says.result({"rows": [dict(vars(row)) for row in rows]}, table)

@@ -1,0 +1,85 @@
+"""``rayl2o list``: what there is by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from rayl2o.cli.options import Json
+from rayl2o.cli.output import output
+from rayl2o.errors import unknown_name
+
+Item = dict[str, Any]
+BUILT_IN = "built-in"
+
+
+def verb(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="tasks, rules, presets, suites or engines.")],
+    as_json: Json = False,
+) -> None:
+    """List tasks, rules, presets, suites or engines, with where each comes from."""
+    if what not in KINDS:
+        raise unknown_name("list", what, KINDS)
+    with output(as_json) as says:
+        items = KINDS[what]()
+        says.result({"items": items}, _table(what, items))
+
+
+def _tasks() -> list[Item]:
+    from rayl2o.tasks.registry import tasks
+
+    return [{**vars(info), "params_by_data": dict(info.params_by_data)} for info in tasks()]
+
+
+def _rules() -> list[Item]:
+    from rayl2o.rules.registry import rules
+
+    return [dict(vars(info)) for info in rules()]
+
+
+def _presets() -> list[Item]:
+    from rayl2o.presets import presets
+
+    return [{"name": name, "source": BUILT_IN, "summary": summary} for name, summary in presets().items()]
+
+
+def _suites() -> list[Item]:
+    from rayl2o.evaluate.suites import SUITES
+
+    return [
+        {"name": name, "source": BUILT_IN, "summary": suite.summary, "tasks": list(suite.tasks)}
+        for name, suite in SUITES.items()
+    ]
+
+
+def _engines() -> list[Item]:
+    summary = "sparse linear fits over operands and their moving averages, by orthogonal matching pursuit"
+    return [{"name": "linear", "source": BUILT_IN, "summary": summary}]
+
+
+KINDS: Mapping[str, Callable[[], list[Item]]] = MappingProxyType(
+    {"tasks": _tasks, "rules": _rules, "presets": _presets, "suites": _suites, "engines": _engines}
+)
+
+
+def _table(what: str, items: list[Item]) -> Table:
+    """Name, source and summary first, then whatever else the items have."""
+    table = Table(title=what)
+    names = list(dict.fromkeys(key for item in items for key in item if item[key] not in (None, {}, [], ())))
+    for name in names:
+        table.add_column(name, overflow="fold", justify="right" if name == "params" else "left")
+    for item in items:
+        table.add_row(*(_cell(item.get(name)) for name in names))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

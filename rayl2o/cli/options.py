@@ -1,0 +1,49 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayl2o.errors import UserError
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; progress and logs on stderr.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results.", show_default=False)]
+Task = Annotated[str | None, typer.Option("--task", help="A task of 'rayl2o list tasks'.", show_default=False)]
+Data = Annotated[
+    str | None, typer.Option("--data", help="digits (embedded) or mnist ($RAYL2O_DATA).", show_default=False)
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the task, such as activation=relu; repeatable.", show_default=False),
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that share the work.")]
+
+
+def first_free(folder: Path, stem: str) -> Path:
+    """``folder/stem-1``, or the next number that is not taken."""
+    taken = {path.name for path in folder.glob(f"{stem}-*")}
+    return folder / next(name for name in (f"{stem}-{i}" for i in range(1, len(taken) + 2)) if name not in taken)
+
+
+def one_thread() -> None:
+    """Pins torch to one thread, as results are defined (docs/architecture.md); loads torch."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def assignments(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """``key=value`` texts in two parts.
+
+    Raises:
+        UserError: If a text has no ``=``.
+    """
+    pairs = [text.partition("=") for text in texts]
+    for text, (key, equals, _) in zip(texts, pairs, strict=True):
+        if not equals or not key:
+            raise UserError("a setting must read key=value", value=text, mend="e.g. activation=relu")
+    return [(key, value) for key, _, value in pairs]

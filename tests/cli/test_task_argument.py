@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from rayl2o.cli.task_argument import family, parsed
+from rayl2o.errors import UserError
+from rayl2o.tasks.mlp import MLP
+
+
+def test_data_and_settings_override_the_defaults() -> None:
+    found = family("mlp", "digits", ["hidden=[3, 3]", "init_std=1e-2"], {"data": "mnist", "batch_size": 7})
+    assert found == MLP(data="digits", hidden=(3, 3), init_std=0.01, batch_size=7)
+
+
+def test_values_are_read_as_yaml() -> None:
+    assert parsed(["a=[1, 2]", "b=x", "c=1e-3", "d=true"]) == {"a": [1, 2], "b": "x", "c": 1e-3, "d": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "settings", "says"),
+    [
+        ("mlp-origg", None, [], "did you mean 'mlp-orig'"),
+        ("mlp-orig", "minst", [], "did you mean 'mnist'"),
+        ("quadratic", "digits", [], "has no data"),
+        ("mlp-orig", None, ["hidden=[3]"], "fixed"),
+        ("mlp", None, ["hidden=[3"], "--set hidden"),
+        ("mlp", None, ["hidden"], "key=value"),
+    ],
+)
+def test_what_is_no_task(name: str, data: str | None, settings: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        family(name, data, settings)

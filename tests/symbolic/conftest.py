@@ -1,0 +1,7 @@
+"""One thread: the numbers of this room are many and small."""
+
+from __future__ import annotations
+
+import torch
+
+torch.set_num_threads(1)

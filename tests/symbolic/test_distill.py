@@ -1,0 +1,95 @@
+"""The whole way: a known rule comes back, roles are kept apart, published weights are distilled as well as the notes say."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rayl2o.errors import UserError
+from rayl2o.rules.operands import Ema
+from rayl2o.rules.symbolic import SymbolicRule
+from rayl2o.symbolic.distill import DistillConfig, Distillation, distill
+from rayl2o.symbolic.finetune import FinetuneConfig
+from rayl2o.symbolic.front import Front
+from rayl2o.tasks.mlp import MLP
+from rayl2o.unroll.settings import UnrollConfig
+
+FAMILY = MLP(hidden=(), batch_size=32)
+HEAVY_BALL = SymbolicRule.from_formula("-0.05*ema(g, 0.9)")
+CONFIG = DistillConfig(
+    horizon=60,
+    rows=800,
+    per_tensor=8,
+    finetune=FinetuneConfig(updates=12, check_every=6, unroll=UnrollConfig(steps=10)),
+)
+
+
+@pytest.fixture(scope="module")
+def found() -> Distillation:
+    return distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, CONFIG)
+
+
+def test_heavy_ball_is_selected_with_its_coefficient(found: Distillation) -> None:
+    terms = found.selected.expression.linear_terms()
+    assert terms is not None
+    assert set(terms) == {Ema("g", 0.9)}
+    assert terms[Ema("g", 0.9)] == pytest.approx(-0.05, rel=1e-4)
+    assert found.selected.complexity == 3
+    assert found.selected.buffers == 1
+    assert found.distilled.r2 > 0.99
+    assert found.distilled.score.mean_loss == pytest.approx(found.network.mean_loss, rel=1e-3)
+
+
+def test_measures_of_network_and_formula_agree_with_the_closed_form(found: Distillation) -> None:
+    beta = 0.9
+    wanted = beta / (1 - beta) - 20 * beta**20 / (1 - beta**20)
+    assert found.measures.network_tpf == pytest.approx(wanted, rel=1e-3)
+    assert found.measures.formula_tpf == pytest.approx(wanted, rel=1e-3)
+    assert found.measures.signal_tpf == {"g": pytest.approx(wanted, rel=1e-3)}
+    assert (found.measures.mc, found.measures.mc_threshold) == (3, 0.95)
+
+
+def test_the_three_columns_are_kept_apart(found: Distillation) -> None:
+    assert found.gained is not None
+    assert found.tuned is not None
+    assert found.gain is not None
+    assert found.distilled.rule.gain == 1.0
+    assert found.gained.rule == replace(found.distilled.rule, gain=found.gain.gain, name="gained")
+    # On the runs that chose them, each is at least as good as the one it starts from.
+    assert found.gained.score.mean_loss <= found.distilled.score.mean_loss * (1 + 1e-6)
+    assert found.tuned.score.mean_loss <= found.gained.score.mean_loss * (1 + 1e-6)
+    # A cautious step size has room: the gain moves away from 1, and with it the fidelity.
+    assert found.gain.gain > 1.5
+    assert found.gained.r2 < found.distilled.r2
+    assert (found.distilled.rule.name, found.tuned.rule.name) == ("distilled", "tuned")
+
+
+def test_the_result_is_plain_data_and_rules_read_back(found: Distillation) -> None:
+    data = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert Front.from_json(data["front"]) == found.front
+    assert found.tuned is not None
+    assert SymbolicRule.from_json(data["tuned"]["rule"]).expression == found.tuned.rule.expression
+    assert set(data["seconds"]) == {"record", "fit", "select", "gain", "tune", "measure"}
+
+
+def test_same_seed_same_result_and_stages_can_be_left_out(found: Distillation) -> None:
+    config = replace(CONFIG, gains=(0.5, 5.0, 0), finetune=FinetuneConfig(updates=0))
+    short = distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, config)
+    assert (short.gained, short.tuned, short.gain, short.tuning) == (None, None, None, None)
+    assert short.selected == found.selected
+    assert short.front == found.front
+    assert short.to_json()["tuned"] is None
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(UserError, match="distil.horizon"):
+        DistillConfig(horizon=0)
+    with pytest.raises(UserError, match="distil.select"):
+        DistillConfig(select=0)
+    with pytest.raises(UserError, match="did you mean 'paper'"):
+        distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, replace(CONFIG, mode="papr"))
