@@ -70,7 +70,7 @@ def main() -> None:
         rows = {
             "formula (text)": train(lambda params: SymbolicOptimizer(params, FORMULA)),
             "formula (rule file)": train(lambda params: SymbolicOptimizer.from_pretrained(path, params)),
-            "Adam, lr 0.001": train(lambda params: Adam(params, lr=0.001)),
+            "Adam, lr 0.01": train(lambda params: Adam(params, lr=0.01)),
             "Adam, lr 0.03": train(lambda params: Adam(params, lr=0.03)),
         }
     print(f"{'optimizer':22s} {'train loss':>10s} {'test accuracy':>14s}")

@@ -24,7 +24,10 @@ class UserError(ValueError):
 
 def shorten(value: object) -> str:
     """The ``repr`` of a value, cut so that an error stays one readable line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # a list nested too deep, an integer of too many digits
+        return f"a {type(value).__name__} too large to show"
     return text if len(text) <= _VALUE_LIMIT else f"{text[:_VALUE_LIMIT]}... ({len(text)} characters)"
 
 

@@ -141,7 +141,7 @@ def _front(found: Distillation) -> tuple[FrontPoint, ...]:
         for c in found.front.candidates
     ]
     points += [
-        FrontPoint(c.complexity, c.r2_val, c.closed_loop, str(c.expression.rounded(3)), note=c.refused[0].text)
+        FrontPoint(c.complexity, c.r2_val, c.closed_loop, str(c.expression.rounded(3)), note=c.refused[0].detail)
         for c in found.front.refused
     ]
     return tuple(points)

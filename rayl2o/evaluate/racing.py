@@ -19,7 +19,7 @@ from rayl2o.unroll.closed_loop import PENALTY
 LEADERS = 2
 """Settings that run ahead to the horizon at a time, to give the bound."""
 CHUNKS = 50
-"""Parts of the horizon; after each of them settings are dropped."""
+"""Parts of the horizon, of at least 10 steps; after each of them settings are dropped."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def race(
     with torch.no_grad():
         field = _Field(np.arange(count), dict(values), len(track.seeds), _start(make, values, track))
         if not prune:
-            return _in_order(_advance(make, field, track, track.steps).finishes(track.steps))
+            return _in_order(_advance(make, field, _task(count, track), track, track.steps).finishes(track.steps))
         tally = _Tally({}, bound * track.steps, float("inf"))
         for halt in _halts(track.steps):
             field, tally = _run_to(make, field, track, halt, tally)
@@ -160,10 +160,14 @@ def race(
     return _in_order(tally.done)
 
 
+def _chunk(steps: int) -> int:
+    return max(10, -(-steps // CHUNKS))
+
+
 def _halts(steps: int) -> list[int]:
     """Where the most promising settings leave the others behind to give the bound: 2 %, 4 %, 8 % ... of the horizon."""
-    halts = [-(-steps * 2**i // CHUNKS) for i in range(CHUNKS.bit_length())]
-    return [*(halt for halt in dict.fromkeys(halts) if halt < steps), steps]
+    halts = [_chunk(steps) * 2**i for i in range(CHUNKS.bit_length())]
+    return [*(halt for halt in halts if halt < steps), steps]
 
 
 @dataclass(frozen=True)
@@ -177,15 +181,17 @@ class _Tally:
 
 def _run_to(make: Callable[..., Rule], field: _Field, track: Track, halt: int, tally: _Tally) -> tuple[_Field, _Tally]:
     """Runs a field up to a step and drops, part by part, what exceeds the bound; at the horizon everyone is done."""
-    chunk = -(-track.steps // CHUNKS)
+    task = None
     while len(field.index) and field.position.step < halt:
-        field = _advance(make, field, track, min(field.position.step + chunk, halt))
+        if task is None or task.k != len(field.index) * field.seeds:
+            task = _task(len(field.index), track)
+        field = _advance(make, field, task, track, min(field.position.step + _chunk(track.steps), halt))
         totals, over = field.totals(), field.position.step == track.steps
         limit = min(tally.limit, float(totals.min())) if over else tally.limit
         out = (totals > limit) | over
-        done = tally.done | field.keep(out).finishes(track.steps)
+        done = tally.done | field.keep(out).finishes(track.steps) if out.any() else tally.done
         tally = _Tally(done, limit, min(tally.lowest, field.position.lowest))
-        field = field.keep(~out)
+        field = field.keep(~out) if out.any() else field
     return field, tally
 
 
@@ -211,11 +217,10 @@ def _start(make: Callable[..., Rule], values: Mapping[str, NDArray[np.float64]],
     return _Position(0, params, state, zero, zero, zero, torch.ones(task.k, dtype=torch.bool), float("inf"))
 
 
-def _advance(make: Callable[..., Rule], field: _Field, track: Track, stop: int) -> _Field:
+def _advance(make: Callable[..., Rule], field: _Field, task: TaskBatch, track: Track, stop: int) -> _Field:
     """Runs up to ``stop`` losses; one update follows every loss."""
     at, rule = field.position, _rule(make, field.values, track)
     count = len(field.index)
-    task = _task(count, track)
     params, state, total, first, last, alive, lowest = (
         at.params, at.state, at.total, at.first, at.last, at.alive, at.lowest,
     )  # fmt: skip

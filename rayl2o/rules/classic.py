@@ -90,7 +90,7 @@ class Classic:
 
 @dataclass(frozen=True)
 class Sgd(Classic):
-    """``delta = -lr g``."""
+    """Gradient descent: ``delta = -lr g``."""
 
     kind: ClassVar[str] = "sgd"
     lr: Hyper = 1e-3
@@ -120,7 +120,7 @@ class Momentum(Classic):
 
 @dataclass(frozen=True)
 class Nesterov(Classic):
-    """``b = momentum b + g; delta = -lr (g + momentum b)``."""
+    """Nesterov's momentum: ``b = momentum b + g; delta = -lr (g + momentum b)``."""
 
     kind: ClassVar[str] = "nesterov"
     lr: Hyper = 1e-3
@@ -139,7 +139,7 @@ class Nesterov(Classic):
 
 @dataclass(frozen=True)
 class Adagrad(Classic):
-    """``a = a + g^2; delta = -lr / (1 + step lr_decay) g / (sqrt(a) + eps)``."""
+    """Adagrad: ``a = a + g^2; delta = -lr / (1 + step lr_decay) g / (sqrt(a) + eps)``."""
 
     kind: ClassVar[str] = "adagrad"
     lr: Hyper = 1e-2
@@ -160,7 +160,7 @@ class Adagrad(Classic):
 
 @dataclass(frozen=True)
 class RmsProp(Classic):
-    """``v = alpha v + (1 - alpha) g^2; b = momentum b + g / (sqrt(v) + eps); delta = -lr b``."""
+    """RMSprop: ``v = alpha v + (1 - alpha) g^2; b = momentum b + g / (sqrt(v) + eps); delta = -lr b``."""
 
     kind: ClassVar[str] = "rmsprop"
     lr: Hyper = 1e-2
@@ -188,7 +188,7 @@ class RmsProp(Classic):
 
 @dataclass(frozen=True)
 class Adam(Classic):
-    """``delta = -lr m^ / (sqrt(v^) + eps)`` of the moving averages m of g and v of g^2, corrected for their start at 0."""
+    """Adam: ``delta = -lr m^ / (sqrt(v^) + eps)`` of the moving averages m of g and v of g^2, corrected for their start at 0."""
 
     kind: ClassVar[str] = "adam"
     lr: Hyper = 1e-3

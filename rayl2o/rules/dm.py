@@ -20,7 +20,7 @@ from rayl2o.rules.packing import filled_state, pack, unpack
 
 @dataclass(frozen=True)
 class DM:
-    """``delta = output_scale net(log_sign(g))``, without a nonlinearity at the output.
+    """L2O-DM: ``delta = output_scale net(log_sign(g))``, without a nonlinearity at the output.
 
     ``coord [..., 2 sum(hidden)]`` holds h and c of each layer. Full size (hidden 20, 20): 5,141 weights.
 

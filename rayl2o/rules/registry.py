@@ -162,4 +162,4 @@ def _info(name: str, source: str, rule: Rule, summary: str) -> RuleInfo:
 
 
 def _summary(factory: type) -> str:
-    return (factory.__doc__ or "").strip().partition("\n")[0]
+    return (factory.__doc__ or "").strip().partition("\n")[0].replace("``", "")

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.rules.base import Rule
+from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.candidate import Candidate, predict
 from rayl2o.symbolic.finetune import FinetuneConfig, Tuned, coefficient_scales, finetune
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.linear import LinearConfig, fit
-from rayl2o.symbolic.metrics import r2, sensitivity, tpf, tpf_of
+from rayl2o.symbolic.metrics import feature_sensitivity, r2, sensitivity, tpf, tpf_of
 from rayl2o.symbolic.runs import ROLES, Runs
 from rayl2o.symbolic.selection import Gain, Pmap, Score, score, search_gain, select
 from rayl2o.symbolic.table import Table, make_table, operands_of
@@ -41,6 +42,7 @@ class DistillConfig:
         per_tensor: Coordinates recorded per tensor and run.
         linear: The engine.
         candidates: Members of the front that are run in closed loop.
+        tolerance: The simplest candidate within this share of the best mean loss is selected.
         gains: Grid of the one-gain control: lowest, highest, points; 0 points turn it off.
         finetune: Fine-tuning; 0 updates turn it off.
         mc_threshold: Held-out R2 at which MC is read off the front.
@@ -57,6 +59,7 @@ class DistillConfig:
     per_tensor: int = 16
     linear: LinearConfig = field(default_factory=LinearConfig)
     candidates: int = 8
+    tolerance: float = 0.02
     gains: tuple[float, float, int] = (0.5, 5.0, 7)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     mc_threshold: float = 0.95
@@ -88,6 +91,7 @@ class Measures:
 
     Attributes:
         network_tpf: Of the learned rule, by its sensitivity to past gradients.
+        network_signal_tpf: Of RNNprop, by its sensitivity to its own features; empty for other rules.
         formula_tpf: Of the distilled formula, likewise: the two can be compared.
         signal_tpf: Of the distilled formula by eq. 3, per signal; empty if it is not linear.
         mc: Nodes of the simplest front member with held-out R2 >= ``mc_threshold``; None if none reaches it.
@@ -95,6 +99,7 @@ class Measures:
     """
 
     network_tpf: float
+    network_signal_tpf: Mapping[str, float]
     formula_tpf: float
     signal_tpf: Mapping[str, float]
     mc: int | None
@@ -102,7 +107,11 @@ class Measures:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-able data."""
-        return {**vars(self), "signal_tpf": dict(self.signal_tpf)}
+        return {
+            **vars(self),
+            "signal_tpf": dict(self.signal_tpf),
+            "network_signal_tpf": dict(self.network_signal_tpf),
+        }
 
 
 @dataclass(frozen=True)
@@ -188,7 +197,7 @@ def distill(
     front = fit(train, val, config.linear)
     clock.lap("fit")
     network = score(rule, phi, runs["select"], config.horizon)
-    chosen = select(front, runs["select"], config.horizon, config.candidates, pmap)
+    chosen = select(front, runs["select"], config.horizon, config.candidates, config.tolerance, pmap)
     clock.lap("select")
     plain = chosen.chosen.rule(name="distilled")
     gain = _gain(plain, runs["select"], config)
@@ -264,8 +273,10 @@ def _measures(
 ) -> Measures:
     formula_phi = plain.init_phi(torch.Generator())
     linear = plain.expression.linear_terms() is not None
+    features = feature_sensitivity(rule, phi, trajectories) if isinstance(rule, RnnProp) else {}
     return Measures(
         network_tpf=tpf_of(sensitivity(rule, phi, trajectories)),
+        network_signal_tpf={signal: tpf_of(weights) for signal, weights in features.items()},
         formula_tpf=tpf_of(sensitivity(plain, formula_phi, trajectories)),
         signal_tpf=tpf(plain.expression) if linear else {},
         mc=front.mapping_complexity(config.mc_threshold),

@@ -43,7 +43,7 @@ class FinetuneConfig:
     """
 
     updates: int = 150
-    check_every: int = 25
+    check_every: int = 50
     optimizer: MetaOptimizerConfig = field(default_factory=lambda: MetaOptimizerConfig(lr=0.03))
     unroll: UnrollConfig = field(default_factory=UnrollConfig)
 
@@ -52,7 +52,7 @@ class FinetuneConfig:
             raise UserError(
                 "fine-tuning needs updates >= 0 and check_every >= 1",
                 value=(self.updates, self.check_every),
-                mend="use 150 and 25",
+                mend="use 150 and 50",
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from rayl2o.errors import UserError
 from rayl2o.layout import Layout
 from rayl2o.rules.base import Inputs, Rule
 from rayl2o.rules.expression import Expression
-from rayl2o.rules.operands import Ema, Lag, Operand
+from rayl2o.rules.operands import Ema, Lag, Operand, OperandBank, Signal
+from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.symbolic.table import Floats
 from rayl2o.symbolic.trajectories import Trajectories
 
@@ -71,32 +72,68 @@ def sensitivity(
     Each coordinate counts in the unit of its own rms gradient, so that those with small gradients do not drown the others
     where the rule normalises; on a rule linear in the gradient this factor cancels. Exact by autograd in the rule's
     precision: ``chunks`` windows of ``horizon`` steps, spread evenly over the trajectories, with the true state before each.
+
+    Raises:
+        UserError: If the trajectories are shorter than the horizon.
     """
     grad = trajectories.grad
-    steps, width = grad.shape
+    layout = Layout.flat(grad.shape[1])
+
+    def run(window: Tensor, start: int, state: Tensor) -> tuple[Tensor, Tensor]:
+        step = torch.arange(start, start + len(window), dtype=grad.dtype)[:, None]
+        deltas, new = rule.sequence(phi, Inputs(grad=window[:, 0], step=step), {"coord": state})
+        return deltas, new["coord"]
+
+    state = rule.init_state(phi, layout, 1, dtype=grad.dtype)["coord"][0]
+    return _mean_slopes(run, state, grad[:, None], trajectories.valid, horizon, chunks)[0]
+
+
+def feature_sensitivity(
+    rule: RnnProp, phi: Mapping[str, Tensor], trajectories: Trajectories, horizon: int = HORIZON, chunks: int = 16
+) -> dict[str, Floats]:
+    """As :func:`sensitivity`, to RNNprop's own inputs m~ and g~ (S, Table 3: "RP @ m~", "RP @ g~"): slopes of the network."""
+    bank = OperandBank((Signal("m_tilde"), Signal("g_tilde")))
+    features = torch.stack(list(bank.run(trajectories.grad).values()), dim=1)
+
+    def run(window: Tensor, start: int, state: Tensor) -> tuple[Tensor, Tensor]:
+        del start
+        outputs = []
+        for now in window:
+            y, state = rule.network.step(phi, list(now), state)
+            outputs.append(rule.output_scale * torch.tanh(y))
+        return torch.stack(outputs), state
+
+    state = features.new_zeros(rule.network.state_size, features.shape[2])
+    slopes = _mean_slopes(run, state, features, trajectories.valid, horizon, chunks)
+    return {"m_tilde": slopes[0], "g_tilde": slopes[1]}
+
+
+def _mean_slopes(
+    run: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]],
+    state: Tensor,
+    inputs: Tensor,
+    valid: Tensor,
+    horizon: int,
+    chunks: int,
+) -> Floats:
+    """Mean |d output[t] / d input[t-i]| x rms of the input, ``[F, horizon]``; ``run`` maps a window ``[T, F, N]`` of inputs."""
+    steps = len(inputs)
     if steps < horizon:
         raise UserError(
-            "trajectories are shorter than the horizon of TPF", value=steps, mend=f"record {horizon} steps or more"
+            "trajectories are shorter than the horizon of TPF", value=steps, mend=f"record {horizon} or more steps"
         )
-    scale = grad.square().mean(0).sqrt()
-    layout = Layout.flat(width)
-    state = rule.init_state(phi, layout, 1, dtype=grad.dtype)
-    state = {**state, "coord": state["coord"][0]}
+    scale = inputs.square().mean(0).sqrt()
     starts = sorted({int(s) for s in np.linspace(0, steps - horizon, chunks)})
-    total, done = torch.zeros(horizon, dtype=torch.float64), 0
+    total, done = torch.zeros(horizon, inputs.shape[1], dtype=torch.float64), 0
     for start in starts:
         if start > done:
             with torch.no_grad():
-                _, state = rule.sequence(phi, Inputs(grad=grad[done:start], step=_time(done, start, grad)), state)
+                _, state = run(inputs[done:start], done, state)
             done = start
-        window = grad[start : start + horizon].clone().requires_grad_()
-        deltas, _ = rule.sequence(phi, Inputs(grad=window, step=_time(start, start + horizon, grad)), state)
-        (slope,) = torch.autograd.grad(deltas[-1].sum(), window, allow_unused=True)
-        live = trajectories.valid >= start + horizon
-        if slope is not None and bool(live.any()):
-            total += (slope.abs() * scale)[:, live].double().mean(1).flip(0)
-    return total.numpy() / len(starts)
-
-
-def _time(first: int, last: int, like: Tensor) -> Tensor:
-    return torch.arange(first, last, dtype=like.dtype)[:, None]
+        window = inputs[start : start + horizon].clone().requires_grad_()
+        outputs, _ = run(window, start, state)
+        (slope,) = torch.autograd.grad(outputs[-1].sum(), window)
+        live = valid >= start + horizon
+        if bool(live.any()):
+            total += (slope.abs() * scale)[:, :, live].double().mean(2).flip(0)
+    return np.asarray(total.t().numpy() / len(starts), dtype=np.float64)

@@ -89,8 +89,11 @@ class Selection:
     score: Score
 
 
-def select(front: Front, runs: Runs, steps: int, most: int = 8, pmap: Pmap = map) -> Selection:
-    """Runs up to ``most`` candidates of the front and chooses the lowest mean loss; whoever diverged in any run is out.
+def select(front: Front, runs: Runs, steps: int, most: int = 8, tolerance: float = 0.02, pmap: Pmap = map) -> Selection:
+    """Runs up to ``most`` candidates and chooses the simplest of those whose mean loss is within ``tolerance`` of the best.
+
+    Whoever diverged in any run is out. With three runs a few per cent are noise, and small formulas are easier to read, to
+    keep in memory and to tune.
 
     Raises:
         UserError: If the front is empty, or every candidate diverged.
@@ -111,7 +114,8 @@ def select(front: Front, runs: Runs, steps: int, most: int = 8, pmap: Pmap = map
             value=[candidate.complexity for candidate in picked],
             mend="lower the horizon, or distil on runs of the intended horizon",
         )
-    chosen, best = min(sound, key=lambda pair: pair[1].mean_loss)
+    limit = min(result.mean_loss for _, result in sound) * (1 + tolerance)
+    chosen, best = next(pair for pair in sound if pair[1].mean_loss <= limit)
     known = tuple(ran[c.expression][0] if c.expression in ran else c for c in front.candidates)
     return Selection(replace(front, candidates=known), chosen, best)
 

@@ -81,7 +81,8 @@ def test_few_settings_and_short_horizons() -> None:
 def test_halts_double_and_end_at_the_horizon() -> None:
     assert racing._halts(1000) == [20, 40, 80, 160, 320, 640, 1000]
     assert racing._halts(1) == [1]
-    assert racing._halts(3) == [1, 2, 3]
+    assert racing._halts(60) == [10, 20, 40, 60]
+    assert racing._halts(10_000) == [200, 400, 800, 1600, 3200, 6400, 10_000]
 
 
 def test_a_first_loss_that_is_not_finite_is_the_users_mistake() -> None:

@@ -21,6 +21,7 @@ from rayl2o.evaluate.runner import (
     runs,
 )
 from rayl2o.rules.classic import Adam, Sgd
+from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.mlp import MLP
 from rayl2o.tasks.quadratic import Quadratic
 from tests.evaluate.examples import Shifted
@@ -121,7 +122,7 @@ def test_log_loss_of_a_solved_task_is_finite() -> None:
 
 
 def test_results_come_task_by_task_contender_by_contender_seed_by_seed() -> None:
-    families = {"a": FAMILY, "b": Shifted()}
+    families: dict[str, TaskFamily] = {"a": FAMILY, "b": Shifted()}
     contenders = [Contender("sgd", Sgd(0.1)), Contender("fast", Sgd(0.9), kind="learned")]
     found = evaluate(contenders, families, [5, 3], 40)
     assert [(r.task, r.rule, r.seed) for r in found] == [

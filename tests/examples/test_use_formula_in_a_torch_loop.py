@@ -16,7 +16,7 @@ def test_runs_and_learns() -> None:
     assert out.stderr == ""
     assert "SymbolicOptimizer (Δθ = -0.01 ema₀.₅(g̃) - 0.01 ema₀.₉₅(g̃)" in out.stdout
     rows = re.findall(r"^(.+?) +(\d\.\d{4}) +(\d\.\d{3})$", out.stdout, re.MULTILINE)
-    assert [name for name, _, _ in rows] == ["formula (text)", "formula (rule file)", "Adam, lr 0.001", "Adam, lr 0.03"]
+    assert [name for name, _, _ in rows] == ["formula (text)", "formula (rule file)", "Adam, lr 0.01", "Adam, lr 0.03"]
     assert rows[0][1:] == rows[1][1:]  # text and file are the same optimizer
     assert all(float(accuracy) > 0.9 for _, _, accuracy in rows)
 
