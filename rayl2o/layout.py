@@ -75,7 +75,7 @@ class Layout:
             raise ValueError(f"this layout has {self.size} coordinates, got a last axis of {params.shape[-1]}")
         parts = torch.split(params, list(self.sizes), dim=-1)
         return {
-            name: part.reshape(*params.shape[:-1], *shape)
+            name: part.reshape((*params.shape[:-1], *shape))
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
         }
 

@@ -25,7 +25,7 @@ class Ended:
     Attributes:
         code: Exit code, negative for a signal.
         out, err: What it said.
-        calls: Python calls made; -1 if it was killed.
+        calls: Python calls made; -1 if it was killed, 0 if they were not counted.
         files: Files and folders below ``watched`` that were opened, renamed, made or removed, in order.
     """
 
@@ -52,19 +52,36 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=60)
 
-    def run(self, args: Sequence[object], watched: Path, call: int | None = None, file: int | None = None) -> Ended:
-        """``rayl2o ARGS...``, killed at the ``call``-th Python call or the ``file``-th touch of a file below ``watched``."""
+    def run(
+        self,
+        args: Sequence[object],
+        watched: Path,
+        call: int | None = None,
+        file: int | None = None,
+        count: bool = False,
+    ) -> Ended:
+        """``rayl2o ARGS...``, killed at the ``call``-th Python call or the ``file``-th touch of a file below ``watched``.
+
+        Calls are counted only where ``count`` or ``call`` asks for it.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         names = {name: str(self._scratch / name) for name in ("out", "err", "calls", "files")}
         for name in names.values():
             Path(name).write_text("")
-        order = {"args": [str(a) for a in args], "watched": str(watched), "call": call, "file": file, **names}
+        order = {
+            "args": [str(a) for a in args],
+            "watched": str(watched),
+            "call": call,
+            "file": file,
+            "count": count,
+            **names,
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
         read = {name: Path(path).read_text() for name, path in names.items()}
-        return Ended(code, read["out"], read["err"], int(read["calls"] or -1), tuple(read["files"].splitlines()))
+        return Ended(code, read["out"], read["err"], int(read["calls"] or "-1"), tuple(read["files"].splitlines()))
 
 
 def _serve() -> None:
@@ -114,7 +131,8 @@ def _child(order: dict[str, Any]) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(touched)
-    sys.setprofile(called)
+    if order["count"] or order["call"] is not None:
+        sys.setprofile(called)
     code = main(order["args"])
     sys.setprofile(None)
     sys.stdout.flush()

@@ -39,7 +39,11 @@ def test_wrong_length() -> None:
 
 @pytest.mark.parametrize(
     ("names", "kinds", "words"),
-    [(("a", "a"), ("weight", "bias"), "differ"), (("a", "b"), ("weight", "bais"), "kinds"), (("a",), ("weight",), "one name")],
+    [
+        (("a", "a"), ("weight", "bias"), "differ"),
+        (("a", "b"), ("weight", "bais"), "kinds"),
+        (("a",), ("weight",), "one name"),
+    ],
 )
 def test_nonsense_is_refused(names: tuple[str, ...], kinds: tuple[str, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):

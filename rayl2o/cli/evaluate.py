@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,8 +85,19 @@ def _tell(done: list[Run], reference: str, trained_on: set[str], says: Output) -
 
     rows = results(done)
     several = len(done[0].seeds) > 1
-    shown = _plain_table(rows) if says.as_json or not several else result_table(compare(done, reference, trained_on))
-    says.result({"results": [row.to_json() for row in rows]}, shown)
+    data = {"results": [row.to_json() for row in rows]}
+    if says.as_json or not several:
+        says.result(data, _plain_table(rows))
+        return
+    names = short_names([run.rule for run in done])
+    named = [replace(run, rule=names[run.rule]) for run in done]
+    says.result(data, result_table(compare(named, names[reference], trained_on)))
+
+
+def short_names(rules: list[str]) -> dict[str, str]:
+    """For a table: paths by their last two parts, where that leaves them apart."""
+    short = {rule: "/".join(Path(rule).parts[-2:]) if "/" in rule else rule for rule in dict.fromkeys(rules)}
+    return short if len(set(short.values())) == len(short) else {rule: rule for rule in rules}
 
 
 def _plain_table(rows: list[Result]) -> Table:

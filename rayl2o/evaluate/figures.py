@@ -99,7 +99,7 @@ def learning_curves(panel: Panel, style: Mapping[str, Style]) -> str:
         axes.tick_params(length=3, which="major")
         axes.tick_params(length=1.5, which="minor")
         _label_ends(axes, ends, style)
-        return _svg(figure, "curves")
+        return _svg(figure, f"curves {panel.task}")
 
 
 def spread(loss: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -258,7 +258,7 @@ def _svg(figure: Figure, name: str, **settings: Any) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    prefix = f"{name}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}-"
+    prefix = f"s{hashlib.blake2b((name + text).encode(), digest_size=5).hexdigest()}-"
     text = re.sub(r'\bid="', f'id="{prefix}', text)
     text = re.sub(r"url\(#", f"url(#{prefix}", text)
     text = re.sub(r'href="#', f'href="#{prefix}', text)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rayl2o.checkpoint import replace_file
 from rayl2o.evaluate.comparison import BETTER, UNDECIDED, WORSE, Row
 from rayl2o.evaluate.figures import Style, front_fit, front_loss, learning_curves, styles, typeset
 from rayl2o.evaluate.report_data import ReportData, short
@@ -97,21 +96,14 @@ def _front(data: ReportData) -> list[tuple[str, Markup]]:
 
 
 def write(path: Path | str, data: ReportData) -> None:
-    """Renders into a file, whole or not at all: a reader never sees half a page, and an old page survives a failure."""
-    target = Path(path)
+    """Renders into a file, whole or not at all: an old page survives a failure.
+
+    Raises:
+        UserError: If the disk refuses.
+        ValueError: If there are no rows.
+    """
     text = render(data)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(Path(path), lambda file: file.write(text.encode()))
 
 
 def number(value: float | None) -> str:

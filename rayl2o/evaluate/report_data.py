@@ -196,7 +196,7 @@ def panels(runs: Sequence[Run], descriptions: Mapping[str, str], trained_on: Seq
 def baseline(tuned: Tuned) -> Baseline:
     """A tuned baseline as the report shows it, with what its search found out about itself."""
     full = sum(draw.steps == tuned.steps for draw in tuned.draws)
-    notes = [f"{full} draws ran to the end, the others were already worse than the winner's final score"]
+    notes = [f"{full} of {len(tuned.draws)} draws ran to the end, the others until they were worse than a finished one"]
     if tuned.extended:
         notes.append(f"ranges grown {tuned.extended}x because the optimum was at an edge")
     if tuned.on_edge:

@@ -26,9 +26,7 @@ def test_the_formulas_run(distilled: Path) -> None:
 
 
 def test_the_tasks_of_the_run_are_taken_and_the_json_says_so(run: Path, distilled: Path, tmp_path: Path) -> None:
-    said = rayl2o(
-        "distill", run, "--horizon", "40", "--updates", "4", "--workers", "2", "--out", tmp_path / "again", "--json"
-    )
+    said = rayl2o("distill", run, "--horizon", "40", "--updates", "4", "--out", tmp_path / "again", "--json")
     data = said.json
     first = json.loads((distilled / "front.json").read_text())
     assert data["selected"] == first["selected"]

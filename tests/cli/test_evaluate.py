@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rayl2o.cli.evaluate import short_names
 from rayl2o.evaluate.suites import SUITES
 from tests.cli.command import rayl2o, refused
 
@@ -81,6 +82,18 @@ def test_people_get_a_table_with_the_verdict(tmp_path: Path) -> None:
     assert "sgd:lr=0.0" in said.out
     assert "worse" in said.out
     assert "evaluated 2/2" in said.err
+
+
+@pytest.mark.parametrize(
+    ("rules", "short"),
+    [
+        (["adam:lr=0.1", "runs/q-1"], ["adam:lr=0.1", "runs/q-1"]),
+        (["/tmp/a/b/rule.json", "runs/q-1"], ["b/rule.json", "runs/q-1"]),
+        (["/x/b/rule.json", "/y/b/rule.json"], ["/x/b/rule.json", "/y/b/rule.json"]),
+    ],
+)
+def test_names_are_short_unless_that_mixes_them_up(rules: list[str], short: list[str]) -> None:
+    assert list(short_names(rules).values()) == short
 
 
 def test_a_single_seed_has_a_table_too() -> None:

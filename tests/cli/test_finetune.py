@@ -9,9 +9,9 @@ from tests.cli.command import rayl2o, refused
 
 @pytest.fixture
 def timid(tmp_path: Path) -> Path:
-    """Gradient descent with much too small a step."""
+    """Gradient descent with too small a step."""
     path = tmp_path / "timid.json"
-    path.write_text('{"schema_version": 1, "kind": "symbolic", "name": "timid", "formula": "-0.002*g", "clamp": 1.0}')
+    path.write_text('{"schema_version": 1, "kind": "symbolic", "name": "timid", "formula": "-0.2*g", "clamp": 1.0}')
     return path
 
 

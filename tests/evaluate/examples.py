@@ -71,11 +71,12 @@ class Shifted:
 
 
 def make_run(rule: str, kind: str, level: float, task: str = "mlp-orig", steps: int = 100, seeds: int = 6) -> Run:
-    """A run whose mean loss is about ``level``; the noise over seeds is the same for every rule, as pairing makes it."""
+    """A run whose mean loss is ``level``; the noise over seeds is the same for every rule, as pairing makes it."""
     rng = np.random.default_rng(3)
     noise, wobble = rng.normal(0, 0.2, (seeds, 1)), rng.normal(0, 0.01, (seeds, steps))
     decay = np.geomspace(3.0, 0.1, steps)[None]
-    loss = level * (1 + noise) * decay * (1 + wobble) / decay.mean()
+    loss = (1 + noise) * decay * (1 + wobble)
+    loss *= level / loss.mean()
     return Run(rule, kind, task, tuple(range(seeds)), Curves(loss, ("ok",) * seeds, np.full(seeds, steps)))
 
 
