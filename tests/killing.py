@@ -1,15 +1,18 @@
 """Runs the command line in processes that SIGKILL themselves at a chosen point: real kills, but at points that can be named.
 
-One server process loads torch and forks a child per command; it never computes anything itself, so that forking is safe.
+One server process loads torch and forks a child per command, which saves every child the seconds of loading.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,14 +42,24 @@ class Ended:
 class Server:
     """A context manager around the server process."""
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Path, warm: Sequence[str]) -> None:
+        """``warm``: arguments of a verb with ``--out`` that loads whatever the others need."""
+        self._scratch, self._warm = scratch, warm
         scratch.mkdir()
 
     def __enter__(self) -> Server:
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={
+                **os.environ,
+                "CUDA_VISIBLE_DEVICES": "",
+            },  # autograd starts threads for devices, which a fork would lose
         )
+        self._send(self._warm)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,7 +77,6 @@ class Server:
 
         Calls are counted only where ``count`` or ``call`` asks for it.
         """
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
         names = {name: str(self._scratch / name) for name in ("out", "err", "calls", "files")}
         for name in names.values():
@@ -77,22 +89,24 @@ class Server:
             "count": count,
             **names,
         }
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
+        self._send(order)
         code = int(self._process.stdout.readline())
         read = {name: Path(path).read_text() for name, path in names.items()}
         return Ended(code, read["out"], read["err"], int(read["calls"] or "-1"), tuple(read["files"].splitlines()))
 
+    def _send(self, message: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
 
 def _serve() -> None:
-    import rayl2o.rules.registry
-    import torch
+    """Runs ``main`` once, so that a child finds everything loaded, then forks a child per line of stdin."""
+    from rayl2o.cli import main
 
-    import rayl2o.cli.train
-    import rayl2o.run
-    import rayl2o.tasks.registry  # noqa: F401
-
-    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        assert main([*json.loads(sys.stdin.readline()), "--out", f"{folder}/warm"]) == 0
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

@@ -18,7 +18,7 @@ import pytest
 from tests.cli.command import TINY, rayl2o, refused
 from tests.killing import KILLED, Ended, Server
 
-UPDATES, EVERY = 24, 3
+UPDATES, EVERY = 15, 3
 RUNS = {
     # importance sampling, mixed teachers and a curriculum with validations: everything that a checkpoint must carry
     "mixed": (
@@ -39,7 +39,8 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "scratch") as running:
+    warm = ("train", "quickstart", *TINY, *RUNS["mixed"], "updates=2")
+    with Server(tmp_path_factory.mktemp("server") / "scratch", warm) as running:
         yield running
 
 

@@ -103,7 +103,8 @@ def _formula(found: Distillation) -> Formula:
         f"{rule.expression.complexity} nodes, {rule.buffers} floats of state per parameter; "
         f"the step is clamped at {rule.clamp:.3g}, then multiplied by {rule.gain:.3g}"
     )
-    return Formula(rule.formula, rule.latex(), note, usage)
+    right_hand_side = rule.latex().partition(" = ")[2]
+    return Formula(rule.formula, right_hand_side, note, usage)
 
 
 def _stages(found: Findings, trained_on: str, network: str) -> tuple[Stage, ...]:

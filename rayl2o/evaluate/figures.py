@@ -81,7 +81,7 @@ def learning_curves(panel: Panel, style: Mapping[str, Style]) -> str:
     """SVG of a panel: per contender the median over seeds of the mean loss of the last 20 steps, with the interquartile band."""
     with matplotlib.rc_context(dict(_RC)):
         figure = Figure(figsize=(4.3, 3.3))
-        axes = figure.add_axes((0.125, 0.14, 0.585, 0.84))
+        axes = figure.add_axes((0.125, 0.14, 0.565, 0.84))
         ends = []
         for curve in panel.curves:
             x, low, middle, high = spread(curve.loss)
@@ -162,6 +162,7 @@ def apart(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
     for i in range(1, len(placed)):
         placed[i] = max(placed[i], placed[i - 1] + gap)
     placed -= max(0.0, float(np.mean(placed - wanted)))
+    placed[0] = max(placed[0], 0.0)  # below there are the ticks
     for i in range(1, len(placed)):
         placed[i] = max(placed[i], placed[i - 1] + gap)
     return placed

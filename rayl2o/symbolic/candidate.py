@@ -29,6 +29,7 @@ class Candidate:
         r2_train, r2_val: On training rows; on held-out rows of other runs.
         r2_early, r2_late: Of the held-out rows, those of the early and of the late period.
         r2_tensors: Of the held-out rows, by tensor.
+        r2_runs: Of the held-out rows, by run: a network may behave unlike itself in one of them.
         refused: Why it must not be run; empty if it may.
         flagged: What to be careful of.
         closed_loop: Mean loss over the horizon on the selection runs (the task's unit); None if it was not run.
@@ -43,6 +44,7 @@ class Candidate:
     r2_early: float
     r2_late: float
     r2_tensors: Mapping[str, float]
+    r2_runs: tuple[float, ...] = ()
     refused: tuple[Reason, ...] = ()
     flagged: tuple[Reason, ...] = ()
     closed_loop: float | None = None
@@ -74,6 +76,7 @@ class Candidate:
             "clamp": self.clamp,
             **scores,
             "r2_tensors": {name: _number(value) for name, value in self.r2_tensors.items()},
+            "r2_runs": [_number(value) for value in self.r2_runs],
             "refused": [reason.to_json() for reason in self.refused],
             "flagged": [reason.to_json() for reason in self.flagged],
             "closed_loop": None if self.closed_loop is None else _number(self.closed_loop),
@@ -98,6 +101,7 @@ class Candidate:
                 r2_early=_score(fields["r2_early"]),
                 r2_late=_score(fields["r2_late"]),
                 r2_tensors={str(k): _score(v) for k, v in record(fields["r2_tensors"], "r2_tensors").items()},
+                r2_runs=tuple(_score(value) for value in _list(fields["r2_runs"], "r2_runs")),
                 refused=_reasons(fields["refused"]),
                 flagged=_reasons(fields["flagged"]),
                 closed_loop=None if fields["closed_loop"] is None else _score(fields["closed_loop"]),
@@ -124,6 +128,7 @@ def assess(expression: Expression, train: Table, val: Table, engine: str) -> Can
         r2_early=part(val.period == EARLY),
         r2_late=part(val.period == LATE),
         r2_tensors={name: part(val.tensor == i) for i, name in enumerate(val.tensors)},
+        r2_runs=tuple(part(val.run == run) for run in np.unique(val.run)),
     )
     verdict = inspect(candidate.rule(), train)
     return replace(candidate, refused=verdict.refused, flagged=verdict.flagged)
@@ -172,8 +177,12 @@ def _text(value: object) -> str:
     return value
 
 
-def _reasons(data: object) -> tuple[Reason, ...]:
+def _list(data: object, what: str) -> list[Any]:
     if not isinstance(data, list):
-        raise UserError("the reasons of a candidate must be a list", value=data, mend="distil again")
-    records = [record(item, "a reason") for item in data]
+        raise UserError(f"{what} of a candidate must be a list", value=data, mend="distil again")
+    return data
+
+
+def _reasons(data: object) -> tuple[Reason, ...]:
+    records = [record(item, "a reason") for item in _list(data, "the reasons")]
     return tuple(Reason(_text(item.get("name")), _text(item.get("detail"))) for item in records)

@@ -39,13 +39,14 @@ class FinetuneConfig:
         updates: Updates of the coefficients; 0 turns it off.
         check_every: Updates between two scores on the held-out runs.
         optimizer: Adam .03 on normalised coefficients and the logarithm of the gain.
-        unroll: U = 20, first-order credit, all coordinates: a formula is cheap to differentiate.
+        unroll: U = 20, all coordinates: a formula is cheap to differentiate. Exact credit: from the best gain on, first-order
+            credit makes rules worse (published RNNprop on digits: mean loss .061 to .065, with exact credit to .056).
     """
 
     updates: int = 150
     check_every: int = 50
     optimizer: MetaOptimizerConfig = field(default_factory=lambda: MetaOptimizerConfig(lr=0.03))
-    unroll: UnrollConfig = field(default_factory=UnrollConfig)
+    unroll: UnrollConfig = field(default_factory=lambda: UnrollConfig(credit="exact"))
 
     def __post_init__(self) -> None:
         if self.updates < 0 or self.check_every < 1:

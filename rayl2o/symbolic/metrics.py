@@ -85,7 +85,8 @@ def sensitivity(
         return deltas, new["coord"]
 
     state = rule.init_state(phi, layout, 1, dtype=grad.dtype)["coord"][0]
-    return _mean_slopes(run, state, grad[:, None], trajectories.valid, horizon, chunks)[0]
+    slopes = _mean_slopes(run, state, grad[:, None], trajectories.valid, horizon, chunks)
+    return np.asarray(slopes[0], dtype=np.float64)
 
 
 def feature_sensitivity(

@@ -109,10 +109,13 @@ def test_every_contender_looks_different() -> None:
     assert list(look) == list(kinds)
 
 
-@pytest.mark.parametrize("wanted", [[0.5, 0.5, 0.5], [0.0, 0.01, 0.9], [0.1, 0.4, 0.8], [0.98, 0.99, 1.0]])
+@pytest.mark.parametrize(
+    "wanted", [[0.5, 0.5, 0.5], [0.0, 0.01, 0.9], [0.1, 0.4, 0.8], [0.98, 0.99, 1.0], [0.02, 0.02, 0.02, 0.02]]
+)
 def test_apart_keeps_order_and_distance(wanted: list[float]) -> None:
     placed = apart(np.array(wanted), 0.06)
     assert (np.diff(placed) >= 0.06 - 1e-12).all()
+    assert placed[0] >= 0
     assert np.abs(placed - wanted).max() <= 0.06 * len(wanted)
     if min(np.diff(wanted)) >= 0.06:
         assert placed.tolist() == wanted

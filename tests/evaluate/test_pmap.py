@@ -23,7 +23,7 @@ from rayl2o.evaluate.runner import Contender, runs
 from rayl2o.rules.classic import Adam, Sgd
 from rayl2o.tasks.quadratic import Quadratic
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 def _alive(pid: int) -> bool:

@@ -36,6 +36,7 @@ def test_scores_are_of_the_rows_they_name(tables: tuple[Table, Table]) -> None:
         (scored.r2_early, val.period == EARLY),
         (scored.r2_late, val.period != EARLY),
         (scored.r2_tensors["bias"], val.tensor == 1),
+        (scored.r2_runs[1], val.run == 1),
     ):
         spread = ((val.y[rows] - val.y[rows].mean()) ** 2).sum()
         assert got == pytest.approx(1 - (residual[rows] ** 2).sum() / spread)
@@ -74,6 +75,7 @@ def _example() -> Candidate:
         r2_early=0.7,
         r2_late=float("nan"),
         r2_tensors={"weight": 0.5, "bias": float("-inf")},
+        r2_runs=(0.75, 0.25),
         refused=(Reason("ascent", "goes up"),),
         flagged=(Reason("stretch", "grows"),),
         closed_loop=0.25,
@@ -86,8 +88,7 @@ def test_json_reads_back() -> None:
     back = Candidate.from_json(json.loads(text))
     assert np.isnan(back.r2_late)
     assert np.isnan(back.r2_tensors["bias"])
-    plain = {"r2_late": 0.0, "r2_tensors": {}}
-    assert replace(back, **plain) == replace(_example(), **plain)
+    assert replace(back, r2_late=0.0, r2_tensors={}) == replace(_example(), r2_late=0.0, r2_tensors={})
     assert Candidate.from_json(replace(_example(), closed_loop=None).to_json()).closed_loop is None
 
 
@@ -100,6 +101,7 @@ def test_json_reads_back() -> None:
         ({"r2_val": True}, "must be a number"),
         ({"engine": 3}, "must be text"),
         ({"refused": "no"}, "must be a list"),
+        ({"r2_runs": 0.5}, "must be a list"),
         ({"refused": [{"name": "ascent"}]}, "must be text"),
         ({"refused": ["ascent"]}, "JSON object"),
         ({"r2_tensors": []}, "JSON object"),

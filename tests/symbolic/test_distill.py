@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rayl2o.errors import UserError
 from rayl2o.rules.operands import Ema
+from rayl2o.rules.published import import_weights
 from rayl2o.rules.symbolic import SymbolicRule
-from rayl2o.symbolic.distill import Distillation, DistillConfig, distill
+from rayl2o.symbolic.distill import Distillation, DistillConfig, distill, tables
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.symbolic.front import Front
+from rayl2o.symbolic.linear import fit
 from rayl2o.tasks.mlp import MLP
 from rayl2o.unroll.settings import UnrollConfig
 
 FAMILY = MLP(hidden=(), batch_size=32)
-HEAVY_BALL = SymbolicRule.from_formula("-0.05*ema(g, 0.9)")
+HEAVY_BALL = SymbolicRule.from_formula("-0.5*ema(g, 0.9)")
 CONFIG = DistillConfig(
     horizon=60,
     rows=800,
@@ -35,7 +39,7 @@ def test_heavy_ball_is_selected_with_its_coefficient(found: Distillation) -> Non
     terms = found.selected.expression.linear_terms()
     assert terms is not None
     assert set(terms) == {Ema("g", 0.9)}
-    assert terms[Ema("g", 0.9)] == pytest.approx(-0.05, rel=1e-4)
+    assert terms[Ema("g", 0.9)] == pytest.approx(-0.5, rel=1e-4)
     assert found.selected.complexity == 3
     assert found.selected.buffers == 1
     assert found.distilled.r2 > 0.99
@@ -90,3 +94,25 @@ def test_bad_settings_are_refused() -> None:
         DistillConfig(select=0)
     with pytest.raises(UserError, match="did you mean 'paper'"):
         distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, replace(CONFIG, mode="papr"))
+
+
+DATA = os.environ.get("RAYL2O_DATA")
+
+
+@pytest.mark.skipif(not DATA, reason="RAYL2O_DATA is not set: the published weights are there")
+@pytest.mark.parametrize(
+    ("name", "goals"),
+    [
+        # Nodes and held-out R2: the goals set from MLP-orig on MNIST for RNNprop; DM behaves unlike itself from run to run on
+        # digits (.2 to .6), so only a floor is asked for here.
+        ("rnnprop_cl_il", {10: 0.95, 25: 0.98}),
+        ("dm_cl_il", {10: 0.4}),
+    ],
+)
+def test_published_weights_are_distilled_into_short_formulas(name: str, goals: dict[int, float]) -> None:
+    rule, phi = import_weights(Path(str(DATA)) / "l2o-checkpoints" / f"{name}.safetensors")
+    train, val, _ = tables(rule, phi, MLP(), DistillConfig(horizon=200, rows=3000))
+    front = fit(train, val)
+    for nodes, goal in goals.items():
+        assert max(c.r2_val for c in front.candidates if c.complexity <= nodes) >= goal
+    assert all(c.buffers <= 6 for c in front.candidates if c.complexity <= 10)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rayl2o.errors import UserError
-from rayl2o.rules.operands import Ema, Signal
+from rayl2o.rules.operands import Ema, Operand, Signal
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.linear import LinearConfig, fit, pursue, ridge
@@ -26,7 +26,7 @@ def _tables(rule: SymbolicRule, kind: str = "dm", noise: float = 0.0) -> tuple[T
     )
 
 
-RULES = {
+RULES: dict[str, tuple[str, str, dict[Operand, float]]] = {
     "heavy ball": ("-0.5*ema(g, 0.9)", "dm", {Ema("g", 0.9): -0.5}),
     "Nesterov": ("-0.05*g - 0.45*ema(g, 0.9)", "dm", {Signal("g"): -0.05, Ema("g", 0.9): -0.45}),
     "three signals": (

@@ -11,7 +11,7 @@ import torch
 
 from rayl2o.errors import UserError
 from rayl2o.rules.expression import Expression
-from rayl2o.rules.operands import Ema, Signal
+from rayl2o.rules.operands import Ema, Operand, Signal
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.candidate import Candidate
 from rayl2o.symbolic.front import Front
@@ -26,7 +26,7 @@ STEPS = 60
 
 
 def _candidate(weight: float, r2_val: float, terms: int = 1, clamp: float = 1e6) -> Candidate:
-    operands = (Signal("g"), *(Ema("g", beta) for beta in (0.5, 0.8, 0.9)))
+    operands: tuple[Operand, ...] = (Signal("g"), *(Ema("g", beta) for beta in (0.5, 0.8, 0.9)))
     weights = dict(zip(operands[:terms], [weight, *[0.0] * 3], strict=False))
     return Candidate(Expression.linear(weights), "by hand", clamp, r2_val, r2_val, r2_val, r2_val, {})
 
@@ -64,6 +64,17 @@ def test_closed_loop_chooses_not_r2() -> None:
     assert losses == sorted(losses, key=lambda x: x or 0.0)
     assert selection.chosen.closed_loop == selection.score.mean_loss == losses[0]
     assert [c.r2_val for c in selection.front.candidates] == [0.5, 0.7, 0.9]
+
+
+def test_of_near_equals_the_simplest_is_chosen() -> None:
+    front = Front.of([_candidate(-0.5, 0.5), _candidate(-0.505, 0.7, terms=2), _candidate(-1.0, 0.9, terms=3)])
+    losses = [c.closed_loop or 0.0 for c in select(front, RUNS, STEPS).front.candidates]
+    assert losses[0] > losses[1] > losses[2]
+    assert losses[0] < 1.02 * losses[1]
+    assert select(front, RUNS, STEPS).chosen.r2_val == 0.9
+    two = Front.of(front.candidates[:2])
+    assert select(two, RUNS, STEPS).chosen.r2_val == 0.5
+    assert select(two, RUNS, STEPS, tolerance=0.0).chosen.r2_val == 0.7
 
 
 def test_whoever_diverged_is_out_and_says_so() -> None:
