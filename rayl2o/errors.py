@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 _VALUE_LIMIT = 160
 
@@ -20,6 +20,24 @@ class UserError(ValueError):
     def __init__(self, what: str, *, value: object, mend: str) -> None:
         self.what, self.value, self.mend = what, value, mend
         super().__init__(" ".join(f"{what}: got {shorten(value)}; {mend}".split()))
+
+    def __reduce__(self) -> tuple[Callable[..., UserError], tuple[str, str, str]]:
+        """Lets the error cross a process: the value arrives as the text that is shown of it."""
+        return _rebuild, (self.what, shorten(self.value), self.mend)
+
+
+class _Shown:
+    """Stands for a value that was shown in another process."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _rebuild(what: str, shown: str, mend: str) -> UserError:
+    return UserError(what, value=_Shown(shown), mend=mend)
 
 
 def shorten(value: object) -> str:

@@ -218,6 +218,7 @@ def scope() -> dict[str, Any]:
         "torch": torch.__version__,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "flush_denormals": float(torch.tensor(1e-40) * 1) == 0.0,
         "compile": False,
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from rayl2o.errors import UserError, shorten, unknown_name
@@ -32,3 +34,10 @@ def test_any_value_is_shortened(value: object) -> None:
 def test_near_miss_or_all_names() -> None:
     assert "did you mean 'adam'?" in str(unknown_name("rule", "adm", ["adam", "sgd"]))
     assert "known: adam, sgd" in str(unknown_name("rule", "quite-else", ["sgd", "adam"]))
+
+
+def test_crosses_a_process_with_its_parts() -> None:
+    error = UserError("the number is odd", value=[3, "x"], mend="give an even one")
+    again = copy.copy(error)  # the protocol that process pools use
+    assert str(again) == str(error)
+    assert (again.what, repr(again.value), again.mend) == (error.what, "[3, 'x']", error.mend)

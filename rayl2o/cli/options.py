@@ -30,10 +30,12 @@ def first_free(folder: Path, stem: str) -> Path:
 
 
 def one_thread() -> None:
-    """Pins torch to one thread, as results are defined (docs/architecture.md); loads torch."""
+    """Pins torch to one thread and denormals to zero, as results are defined (docs/architecture.md); loads torch."""
     import torch
 
     torch.set_num_threads(1)
+    # Converged losses have gradients in the denormal range, where arithmetic is many times slower.
+    torch.set_flush_denormal(True)
 
 
 def assignments(texts: Sequence[str]) -> list[tuple[str, str]]:

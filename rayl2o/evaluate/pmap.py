@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
@@ -25,25 +24,6 @@ class ParallelMap(Protocol):
 
     def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterable[B]:
         """Applies a module-level function to every item."""
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """Stands for a value that was shown in another process."""
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True)
-class _Refusal:
-    """A :class:`UserError` on its way home: it takes keywords, so the executor's transport cannot rebuild it."""
-
-    what: str
-    value: str
-    mend: str
 
 
 def process_map(workers: int) -> ParallelMap:
@@ -74,11 +54,8 @@ def _pooled(workers: int, function: Callable[[A], B], items: Iterable[A]) -> Ite
         workers, mp_context=context, initializer=_start_worker, initargs=(leash, _flushes_denormals())
     )
     try:
-        for future in [executor.submit(_guarded, function, item) for item in items]:
-            result = future.result()
-            if isinstance(result, _Refusal):
-                raise UserError(result.what, value=_Shown(result.value), mend=result.mend)
-            yield result
+        for future in [executor.submit(function, item) for item in items]:
+            yield future.result()
     except BaseException:
         held.close()  # ends workers that are in the middle of an item: shutting down would wait for them
         raise
@@ -104,10 +81,3 @@ def _end_with_parent(leash: Connection) -> None:
     """Ends this process once the other end of the pipe is closed, on purpose or because its owner was killed."""
     wait([leash])
     os._exit(1)
-
-
-def _guarded(function: Callable[[A], B], item: A) -> B | _Refusal:
-    try:
-        return function(item)
-    except UserError as error:
-        return _Refusal(error.what, repr(error.value), error.mend)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-EPS = 1.1920929e-07
+EPS = 2.0**-23
 """Machine epsilon of float32, used in every dtype: it is part of the rule, not of the arithmetic."""
 
 

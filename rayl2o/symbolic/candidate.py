@@ -25,7 +25,7 @@ class Candidate:
     Attributes:
         expression: In the rule's own units: the displacement, scales folded back.
         engine: Who found it.
-        clamp: max |y| of the training rows; shipped with the rule.
+        clamp: max |y| of the training trajectories; shipped with the rule.
         r2_train, r2_val: On training rows; on held-out rows of other runs.
         r2_early, r2_late: Of the held-out rows, those of the early and of the late period.
         r2_tensors: Of the held-out rows, by tensor.
@@ -113,7 +113,7 @@ class Candidate:
 
 def assess(expression: Expression, train: Table, val: Table, engine: str) -> Candidate:
     """Re-scores and guards one formula: what an engine says of its own is never trusted."""
-    clamp = train.max_abs_y()
+    clamp = train.y_limit
     on_train, on_val = predict(expression, train, clamp), predict(expression, val, clamp)
 
     def part(rows: NDArray[np.bool_]) -> float:

@@ -127,7 +127,7 @@ def _positive_gains(expression: Expression) -> tuple[tuple[Reason, ...], tuple[R
 
 def _stretched(expression: Expression, table: Table) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     stretched = expression.evaluate({operand: STRETCH_FACTOR * column for operand, column in table.columns().items()})
-    ratio = float(stretched.abs().max()) / table.max_abs_y()
+    ratio = float(stretched.abs().max()) / table.y_limit
     if ratio <= STRETCH_FLAGGED:
         return (), ()
     reason = Reason(STRETCH, f"{STRETCH_FACTOR:g}x stretched inputs give {ratio:.3g} times max |y| before the clamp")
@@ -135,7 +135,7 @@ def _stretched(expression: Expression, table: Table) -> tuple[tuple[Reason, ...]
 
 
 def _clamps(rule: SymbolicRule, table: Table) -> tuple[Reason, ...]:
-    limit = table.max_abs_y()
+    limit = table.y_limit
     if rule.clamp is not None and rule.clamp <= limit * (1 + 1e-6):
         return ()
     return (Reason(NO_CLAMP, f"no output clamp at max |y| = {limit:.3g}"),)

@@ -37,6 +37,7 @@ class Table:
         y: ``[R]``, the displacement.
         x_scale: ``[P]``, one standard deviation per *signal*, shared by its lags and averages.
         y_scale: Standard deviation of y. Engines see ``x / x_scale`` and ``y / y_scale``; what they find is folded back.
+        y_limit: max |y| over the whole trajectories that the rows are drawn from: a distilled rule is clamped there.
         period: ``[R]``, :data:`EARLY` or :data:`LATE`.
         tensor: ``[R]``, index into ``tensors``.
         run: ``[R]``, which run.
@@ -48,6 +49,7 @@ class Table:
     y: Floats
     x_scale: Floats
     y_scale: float
+    y_limit: float
     period: Integers
     tensor: Integers
     run: Integers
@@ -56,10 +58,6 @@ class Table:
     def columns(self) -> dict[Operand, Tensor]:
         """The columns as an expression takes them."""
         return {operand: torch.from_numpy(self.x[:, i]) for i, operand in enumerate(self.operands)}
-
-    def max_abs_y(self) -> float:
-        """max |y|: what the output of a distilled rule is clamped at."""
-        return float(np.abs(self.y).max())
 
 
 def operands_of(kind: str, mode: str = "ema") -> tuple[Operand, ...]:
@@ -105,6 +103,7 @@ def make_table(trajectories: Trajectories, operands: Sequence[Operand], rows: in
         y=y,
         x_scale=np.array([spread[operand.signal] or 1.0 for operand in bank.operands]),
         y_scale=float(y.std()),
+        y_limit=float(trajectories.delta.abs().max()),
         period=period.numpy(),
         tensor=trajectories.tensor[columns].numpy(),
         run=trajectories.run[columns].numpy(),

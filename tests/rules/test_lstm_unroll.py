@@ -42,7 +42,7 @@ def test_gradcheck(net: Network) -> None:
 
 
 @each_network
-@pytest.mark.parametrize("room", [2**28, 300_000, 0], ids=["all kept", "some kept", "none kept"])
+@pytest.mark.parametrize("room", [2**28, 1_500_000, 0], ids=["all kept", "some kept", "none kept"])
 def test_it_is_autograd_through_the_steps(net: Network, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rayl2o.rules.lstm.BLOCK_GATES", 0)
     monkeypatch.setattr(lstm_unroll, "RECORD_BYTES", room)
@@ -65,7 +65,7 @@ def test_the_record_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     net = NETWORKS[0]
     phi, features, state = _problem(net, 5, 1100)
     kept = []
-    for room in (2**28, 300_000, 0):
+    for room in (2**28, 1_500_000, 0):
         monkeypatch.setattr(lstm_unroll, "RECORD_BYTES", room)
         y, _ = unroll(net, phi, features, state)
         kept.append(sum(record is not None for record in y.grad_fn.kept))  # type: ignore[union-attr]
@@ -86,7 +86,7 @@ def test_a_second_derivative_is_refused_not_dropped() -> None:
     y, _ = unroll(NETWORKS[0], phi, features, state)
     (first,) = torch.autograd.grad(y.square().sum(), phi["linear.w"], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        torch.autograd.grad(first.sum(), phi["linear.w"])
+        first.sum().backward()
 
 
 def test_only_a_gradient_of_the_weights_alone_is_fused() -> None:

@@ -214,9 +214,8 @@ def test_sequence_equals_stepping_through(name: str, dtype: torch.dtype, columns
     tolerance = 1e-6 if dtype == torch.float32 else 1e-12
     for fused, stepped in zip(*results, strict=True):
         assert fused.dtype == dtype
-        torch.testing.assert_close(
-            fused, stepped, rtol=tolerance, atol=tolerance * float(stepped.norm(float("inf")) + 1)
-        )
+        scale = float(torch.cat((stepped.abs().flatten(), torch.ones(1))).max())  # moments may be large
+        torch.testing.assert_close(fused, stepped, rtol=tolerance, atol=tolerance * scale)
 
 
 def test_every_kind_is_compiled() -> None:

@@ -29,7 +29,7 @@ def test_scores_are_of_the_rows_they_name(tables: tuple[Table, Table]) -> None:
     train, val = tables
     scored = assess(TRUE.expression, train, val, "by hand")
     assert scored.engine == "by hand"
-    assert scored.clamp == train.max_abs_y()
+    assert scored.clamp == train.y_limit
     residual = val.y - predict(TRUE.expression, val, scored.clamp)
     for got, rows in (
         (scored.r2_val, np.full(len(val.y), True)),

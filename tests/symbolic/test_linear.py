@@ -48,7 +48,7 @@ def test_a_linear_rule_comes_back_exactly(name: str) -> None:
     assert found is not None
     assert found == pytest.approx(wanted, rel=1e-8)
     assert best.r2_train == pytest.approx(1.0, abs=1e-12)
-    assert best.r2_val > 0.95  # not 1: the answers are clamped at the largest of the training rows
+    assert best.r2_val > 0.95  # not 1: the answers are clamped at the largest of the training runs
 
 
 def test_heavy_ball_comes_back_from_closed_loop_trajectories() -> None:

@@ -32,10 +32,11 @@ def test_operand_sets() -> None:
 
 
 def test_a_row_is_operands_of_the_full_history_and_the_answer() -> None:
-    table = make_table(recorded(RULE), (Signal("g"), Ema("g", 0.9), Lag("g", 2)), rows=400)
+    trajectories = recorded(RULE)
+    table = make_table(trajectories, (Signal("g"), Ema("g", 0.9), Lag("g", 2)), rows=400)
     np.testing.assert_allclose(table.x @ np.array([-0.1, -0.2, 0.05]), table.y, rtol=1e-10, atol=1e-12)
     assert table.x.dtype == table.y.dtype == np.float64
-    assert table.max_abs_y() == np.abs(table.y).max()
+    assert table.y_limit == float(trajectories.delta.abs().max()) > np.abs(table.y).max()
     assert list(table.columns()) == list(table.operands)
 
 
