@@ -10,8 +10,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 
 from rayl2o.meta.bptt import bptt
@@ -147,58 +149,53 @@ def _redrawn(case: _Case, full: Segment, config: UnrollConfig, draw: int) -> Phi
 
 def meta_gradient_rows() -> list[Row]:
     """Inner steps per second including the meta-gradient, U = 20, K = 1, and the cosine to the exact gradient."""
-    rows: list[Row] = []
-    for case in _cases():
-        configs = {
-            f"rtg {credit.replace('_', ' ')} {percent} %": _config(case, credit, percent)
-            for credit in ("first_order", "exact")
-            for percent in (100, 10)
-        }
+    return [row for case in _cases() for row in _meta_gradient_rows(case)]
 
-        def autograd(second_order: bool, case: _Case = case) -> Phi:
-            return bptt(case.rule, UnrollConfig(steps=STEPS), case.ticket, case.state, case.phi, second_order)[0]
 
-        ways: dict[str, Callable[[], object]] = {
-            "autograd first order": lambda: autograd(False),
-            "autograd exact": lambda: autograd(True),
-            **{name: (lambda c=config: _rtg(case, c)) for name, config in configs.items()},  # type: ignore[misc]
-        }
-        seconds = _interleaved(ways)
-        exact = autograd(True)
-        cosines = {
-            "autograd first order": _cosine(autograd(False), exact),
-            "autograd exact": 1.0,
-            **{name: _cosines(case, config, exact) for name, config in configs.items()},
-        }
-        for name, second in seconds.items():
-            rival = "autograd exact" if "exact" in name else "autograd first order"
-            ratio, against = (None, None) if name.startswith("autograd") else (seconds[rival] / second, rival)
-            rows.append(Row(f"{case.label}: {name}", STEPS / second, "inner steps/s", ratio, against))
-            label = f"{case.label}: {name}, cosine to exact at step {AT_STEP}"
-            rows.append(Row(label, cosines[name], "cosine"))
+def _autograd(case: _Case, second_order: bool) -> Phi:
+    return bptt(case.rule, UnrollConfig(steps=STEPS), case.ticket, case.state, case.phi, second_order)[0]
+
+
+def _meta_gradient_rows(case: _Case) -> list[Row]:
+    configs = {
+        f"rtg {credit.replace('_', ' ')} {percent} %": _config(case, credit, percent)
+        for credit in ("first_order", "exact")
+        for percent in (100, 10)
+    }
+    rivals = {"autograd first order": partial(_autograd, case, False), "autograd exact": partial(_autograd, case, True)}
+    seconds = _interleaved({**rivals, **{name: partial(_rtg, case, config) for name, config in configs.items()}})
+    exact = _autograd(case, True)
+    cosines = {name: _cosine(rival(), exact) for name, rival in rivals.items()}
+    cosines |= {name: _cosines(case, config, exact) for name, config in configs.items()}
+    rows = []
+    for name, second in seconds.items():
+        rival = "autograd exact" if "exact" in name else "autograd first order"
+        ratio, against = (None, None) if name in rivals else (seconds[rival] / second, rival)
+        rows.append(Row(f"{case.label}: {name}", STEPS / second, "inner steps/s", ratio, against))
+        rows.append(Row(f"{case.label}: {name}, cosine to exact at step {AT_STEP}", cosines[name], "cosine"))
     return rows
 
 
 def segment_rows() -> list[Row]:
     """Bytes of a segment as it crosses a process (K = 1, U = 20), and how many a learner takes in per second."""
+    return [row for case in _cases() for row in _segment_rows(case)]
+
+
+def _take(case: _Case, batch: pa.RecordBatch) -> object:
+    """What a learner does with a segment on arrival: read, validate, differentiate, update."""
+    return learner_step(case.rule, LearnerConfig(), fresh_learner(case.phi), [store.from_batch(batch)])
+
+
+def _segment_rows(case: _Case) -> list[Row]:
     rows: list[Row] = []
-    for case in _cases():
-        whole: float | None = None
-        for percent in (100, 10):
-            segment, _ = rollout(case.rule, _config(case, "first_order", percent), case.ticket, case.state, case.phi)
-            size = float(store.segment_bytes(segment))
-            whole = size if whole is None else whole
-            batch = store.to_batch(segment)
-            state = fresh_learner(case.phi)
-
-            def take(batch: object = batch, state: object = state, case: _Case = case) -> object:
-                return learner_step(case.rule, LearnerConfig(), state, [store.from_batch(batch)])  # type: ignore[arg-type]
-
-            second = _interleaved({"take": take})["take"]
-            against = None if percent == 100 else "100 % of the coordinates"
-            ratio = None if percent == 100 else whole / size
-            rows.append(Row(f"{case.label}: segment at {percent} %", size, "bytes", ratio, against))
-            rows.append(Row(f"{case.label}: learner at {percent} %", 1 / second, "segments/s"))
+    sizes: dict[int, float] = {}
+    for percent in (100, 10):
+        segment, _ = rollout(case.rule, _config(case, "first_order", percent), case.ticket, case.state, case.phi)
+        sizes[percent] = float(store.segment_bytes(segment))
+        second = _interleaved({"take": partial(_take, case, store.to_batch(segment))})["take"]
+        ratio, against = (None, None) if percent == 100 else (sizes[100] / sizes[10], "100 % of the coordinates")
+        rows.append(Row(f"{case.label}: segment at {percent} %", sizes[percent], "bytes", ratio, against))
+        rows.append(Row(f"{case.label}: learner at {percent} %", 1 / second, "segments/s"))
     return rows
 
 

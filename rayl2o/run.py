@@ -106,7 +106,7 @@ def resume(out: Path, on_round: OnRound | None = None) -> TrainResult:
         now, then = scope(), newest.meta.get("scope")
         if then != now:
             _log.warning("not bit-identical: the run was made with %s, this is %s", then, now)
-        state = restore(newest.tensors, newest.meta.get("state", {}))
+        state = _state(newest)
         rows = [row for row in _read_metrics(out) if row.get("round", math.inf) <= state.round]
         return _loop(config, out, state, rows, on_round)
 
@@ -127,8 +127,7 @@ def trained_rule(out: Path) -> LoadedRule:
     if (out / f"{RULE}.json").is_file():
         return load_rule(out / f"{RULE}.json")
     config = read_config(out)
-    newest = _newest(out)
-    state = restore(newest.tensors, newest.meta.get("state", {}))
+    state = _state(_newest(out))
     rule = config.make_rule()
     return LoadedRule(name=out.name, rule=rule, phi=result(config, state), kind=rule.kind, card={})
 
@@ -208,7 +207,16 @@ def _save(config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, 
     # Metrics first: a kill in between leaves rows too many, which a resume drops, never rows too few.
     table = pa.Table.from_pylist(_even(rows))
     checkpoint.replace_file(out / METRICS, lambda file: pq.write_table(table, file))
-    checkpoint.save(out / CHECKPOINTS, state.round, tensors, {"state": meta, "scope": scope()}, keep=config.output.keep)
+    meta = {"state": meta, "order": list(tensors), "scope": scope()}
+    checkpoint.save(out / CHECKPOINTS, state.round, tensors, meta, keep=config.output.keep)
+
+
+def _state(saved: checkpoint.Checkpoint) -> TrainState:
+    # In the order in which they were saved, which a tensor file forgets: sums over all weights depend on it in the last bit.
+    order = saved.meta.get("order")
+    if not isinstance(order, list) or set(order) != set(saved.tensors):
+        raise UserError("the checkpoint is not of a training", value=str(saved.path), mend="resume from another one")
+    return restore({name: saved.tensors[name] for name in order}, saved.meta.get("state", {}))
 
 
 def scope() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Back-propagation through the unroll: the meta-gradient by autograd over the whole window. The oracle of ``rtg``, and its rival."""
+"""Back-propagation through the unroll: the meta-gradient by autograd over the window. The oracle of ``rtg``, and its rival."""
 
 from __future__ import annotations
 

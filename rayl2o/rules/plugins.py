@@ -46,7 +46,7 @@ class Plugin:
             raise self.refusal(f"{self.entry.value} is not a frozen dataclass")
         if missing := [name for name in _MEMBERS if not hasattr(factory, name)]:
             raise self.refusal(f"it lacks {', '.join(missing)}")
-        if factory.__dict__.get("kind") != self.name:
+        if getattr(factory, "kind", None) != self.name:
             raise self.refusal(f"attribute 'kind' is {shorten(getattr(factory, 'kind', None))}, not {self.name!r}")
         return factory
 

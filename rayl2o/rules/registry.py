@@ -96,7 +96,7 @@ def parse_rule(text: str) -> Rule:
         UserError: If there is no such rule, it has weights, or a setting is malformed, repeated, unknown, of the wrong type
             or out of range.
     """
-    name, colon, rest = text.strip().partition(":")
+    name, colon, rest = (part.strip() for part in text.partition(":"))
     if name in {DM.kind, RnnProp.kind, SYMBOLIC, *PRESETS}:
         raise UserError("this rule has weights or a formula of its own", value=name, mend="give its rule file instead")
     factory = _factory(name)

@@ -50,7 +50,9 @@ def test_imitation_comes_second_with_its_own_moments() -> None:
     phi, _ = apply_gradient(CONFIG.imitation, first.phi, grads, {})
     assert all(torch.equal(state.phi[name], phi[name]) for name in phi)
     assert set(metrics) == {"grad_norm", "imitation_loss"}
-    assert not torch.equal(state.optimizers["rtg"]["linear.w/exp_avg"], state.optimizers["imitation"]["linear.w/exp_avg"])
+    assert not torch.equal(
+        state.optimizers["rtg"]["linear.w/exp_avg"], state.optimizers["imitation"]["linear.w/exp_avg"]
+    )
 
 
 def test_imitation_learns_to_imitate() -> None:

@@ -59,7 +59,9 @@ def test_sampled_gradient_is_unbiased_by_enumeration(scheme: str) -> None:
     expected, mean = _gradient(full), {name: torch.zeros_like(v) for name, v in PHI.items()}
     if scheme == "importance":
         p = importance_probabilities(full.credit[0].square().sum(0).sqrt())
-        draws = [(i, 1.0 / (2 * p[list(i)]), float(p[list(i)].prod())) for i in itertools.product(range(SIZE), repeat=2)]
+        draws = [
+            (i, 1.0 / (2 * p[list(i)]), float(p[list(i)].prod())) for i in itertools.product(range(SIZE), repeat=2)
+        ]
     elif scheme == "uniform":
         pairs = list(itertools.combinations(range(SIZE), 2))
         draws = [(i, torch.full((2,), SIZE / 2, dtype=torch.float64), 1 / len(pairs)) for i in pairs]

@@ -139,7 +139,11 @@ def test_training_helps() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"updates": 0}, "updates"), ({"lag": 2}, "lag"), ({"unroll": UnrollConfig(steps=7)}, "multiples of unroll.steps")],
+    [
+        ({"updates": 0}, "updates"),
+        ({"lag": 2}, "lag"),
+        ({"unroll": UnrollConfig(steps=7)}, "multiples of unroll.steps"),
+    ],
 )
 def test_bad_settings(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
@@ -149,12 +153,3 @@ def test_bad_settings(settings: dict[str, Any], words: str) -> None:
 def test_a_classic_rule_cannot_be_trained() -> None:
     with pytest.raises(UserError, match="only a rule with weights"):
         fresh_state(parse_rule("adam:lr=0.1"), FAMILY, CONFIG, "run")
-
-
-def test_a_foreign_checkpoint_is_refused() -> None:
-    tensors, meta = dump(_run(CONFIG, rounds=1))
-    for broken in ({}, {**meta, "slots": [{"ticket": {}}]}, {**meta, "versions": None}):
-        with pytest.raises(UserError, match="does not hold a training state"):
-            restore(tensors, broken)
-    with pytest.raises(UserError, match="does not hold a training state"):
-        restore({name: value for name, value in tensors.items() if not name.endswith("alive")}, meta)

@@ -86,7 +86,7 @@ def test_a_second_derivative_is_refused_not_dropped() -> None:
     y, _ = unroll(NETWORKS[0], phi, features, state)
     (first,) = torch.autograd.grad(y.square().sum(), phi["linear.w"], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
+        first.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def test_only_a_gradient_of_the_weights_alone_is_fused() -> None:

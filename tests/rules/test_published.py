@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,15 @@ CURVES = {
 SEEDS = (0, 1, 2)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The pinned setting of a run; with more, threads that share a core wait for each other at every small operation."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def _file(name: str) -> Path:
     assert DATA is not None
     return Path(DATA) / "l2o-checkpoints" / f"{name}.safetensors"
@@ -56,6 +65,7 @@ def _curve(name: str, steps: int) -> Tensor:
 
 
 @needs_data
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", CURVES)
 def test_the_reference_curve_is_reproduced(name: str) -> None:
     curve = _curve(name, 500)

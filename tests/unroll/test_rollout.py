@@ -138,33 +138,5 @@ def test_loss_not_finite_at_the_first_step_is_the_user_s_mistake() -> None:
 
 
 def test_window_over_the_limit() -> None:
-    with pytest.raises(UserError, match="raise unroll.history_bytes"):
+    with pytest.raises(UserError, match=r"raise unroll\.history_bytes"):
         rollout(RULE, replace(CONFIG, history_bytes=1000), _ticket(), None, PHI)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"steps": 0}, "at least 1"),
-        ({"credit": "exakt"}, "did you mean 'exact'"),
-        ({"sampling": "importence", "coords_per_row": 3}, "did you mean 'importance'"),
-        ({"sampling": "uniform"}, "coords_per_row"),
-        ({"step_weights": (1.0,)}, "one weight per step"),
-        ({"loss_cap": float("nan")}, "positive"),
-        ({"dtype": "float16"}, "dtype"),
-    ],
-)
-def test_bad_settings(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        UnrollConfig(**settings)  # type: ignore[arg-type]
-
-
-def test_tickets_round_trip_and_refuse_nonsense() -> None:
-    ticket = _ticket(behaviour=MIX, teachers=("sgd:lr=0.1",), teacher_share=0.25)
-    assert Ticket.from_json(ticket.to_json()) == ticket
-    with pytest.raises(ValueError, match="behaviour"):
-        _ticket(behaviour="pupil")
-    with pytest.raises(ValueError, match="needs at least one teacher"):
-        _ticket(behaviour=MIX)
-    with pytest.raises(ValueError, match="one teacher"):
-        _ticket(behaviour=TEACHER, teachers=("sgd", "adam"))

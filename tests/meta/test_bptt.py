@@ -1,0 +1,37 @@
+"""The oracle itself: second-order back-propagation equals finite differences of the window's meta-loss (float64)."""
+
+from __future__ import annotations
+
+import torch
+
+from rayl2o.meta.bptt import bptt
+from rayl2o.rules.registry import make
+from rayl2o.seeds import generator
+from rayl2o.tasks.registry import task
+from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.ticket import Ticket
+
+RULE = make("rnnprop-small", {"output_scale": 0.1})
+FAMILY = task("mlp", data="digits", hidden=(3,), init_std=0.3)
+TICKET = Ticket("t", 0, 0, 0, tuple(FAMILY.sample(generator(k)) for k in range(2)), 100)
+CONFIG = UnrollConfig(steps=5, dtype="float64", step_weights=(1.0, 0.5, 0.0, 2.0, 1.0))
+
+
+def test_second_order_equals_finite_differences() -> None:
+    phi = RULE.init_phi(generator("phi"), dtype=torch.float64)
+    grads, loss = bptt(RULE, CONFIG, TICKET, None, phi, second_order=True)
+    assert float(loss) > 0
+    direction = {name: torch.randn(v.shape, generator=generator("d", name), dtype=v.dtype) for name, v in phi.items()}
+    slope = sum(float((grads[name] * direction[name]).sum()) for name in phi)
+    step = 1e-5
+    ends = []
+    for sign in (1.0, -1.0):
+        moved = {name: value + sign * step * direction[name] for name, value in phi.items()}
+        ends.append(float(bptt(RULE, CONFIG, TICKET, None, moved, second_order=False)[1]))
+    assert abs((ends[0] - ends[1]) / (2 * step) - slope) < 1e-6 * max(1.0, abs(slope))
+
+
+def test_first_order_leaves_something_out() -> None:
+    phi = RULE.init_phi(generator("phi"), dtype=torch.float64)
+    first, exact = (bptt(RULE, CONFIG, TICKET, None, phi, second_order=order)[0] for order in (False, True))
+    assert not torch.allclose(first["linear.w"], exact["linear.w"], rtol=1e-4)

@@ -1,0 +1,49 @@
+"""A training state as tensors and JSON: bit for bit there and back; anything else is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rayl2o.checkpoint import digest
+from rayl2o.errors import UserError
+from rayl2o.meta.behaviour import BehaviourConfig
+from rayl2o.meta.curriculum import CurriculumConfig
+from rayl2o.meta.rounds import TrainConfig, TrainState, fresh_state, run_round
+from rayl2o.meta.snapshot import dump, restore
+from rayl2o.rules.registry import make
+from rayl2o.tasks.registry import task
+from rayl2o.unroll.settings import UnrollConfig
+
+RULE, FAMILY = make("dm", {"hidden": [3]}), task("quadratic")
+CONFIG = TrainConfig(
+    slots=2,
+    unroll=UnrollConfig(steps=5),
+    curriculum=CurriculumConfig(n_train=(10, 20), period=1, instances=2),
+    behaviour=BehaviourConfig(imitation=(0.5,), self_improving=True),
+)
+
+
+def _state(rounds: int) -> TrainState:
+    state = fresh_state(RULE, FAMILY, CONFIG, "run")
+    for _ in range(rounds):
+        state, _ = run_round(RULE, FAMILY, CONFIG, state)
+    return state
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 5])
+def test_round_trip_through_json(rounds: int) -> None:
+    tensors, meta = dump(_state(rounds))
+    again, same = dump(restore(tensors, json.loads(json.dumps(meta, allow_nan=False))))
+    assert digest(again) == digest(tensors)
+    assert same == meta
+
+
+def test_a_foreign_checkpoint_is_refused() -> None:
+    tensors, meta = dump(_state(1))
+    for broken in ({}, {**meta, "slots": [{"ticket": {}}]}, {**meta, "versions": None}):
+        with pytest.raises(UserError, match="does not hold a training state"):
+            restore(tensors, broken)
+    with pytest.raises(UserError, match="does not hold a training state"):
+        restore({name: value for name, value in tensors.items() if not name.endswith("alive")}, meta)
