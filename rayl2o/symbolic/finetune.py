@@ -104,7 +104,8 @@ def finetune(
         steps: The intended horizon: length of an episode and of a held-out run.
         config: Settings.
         scales: ``[n]``, what each constant is divided by before Adam sees it, so that one learning rate fits all;
-            :func:`coefficient_scales` gives the recommended ones. Default: their common rms.
+            :func:`coefficient_scales` gives the recommended ones. Default: each by its own size, as signals have different
+            units (their common rms where a constant is 0).
         roll: Makes one segment.
 
     Raises:
@@ -118,7 +119,7 @@ def finetune(
             mend="select another formula",
         )
     start = rule.init_phi(torch.Generator(), dtype=config.unroll.torch_dtype)
-    unit = start["coefficients"].square().mean().sqrt() if scales is None else scales.to(start["coefficients"].dtype)
+    unit = _own_sizes(start["coefficients"]) if scales is None else scales.to(start["coefficients"].dtype)
     theta = {"coefficients": start["coefficients"] / unit, "log_gain": start["gain"].log()}
     ticket = _ticket(runs, steps, 0)
     now = _Progress(theta, {}, ticket, None, 0)
@@ -163,6 +164,12 @@ class _Progress:
     ticket: Ticket
     slot_state: SlotState | None
     skipped: int
+
+
+def _own_sizes(coefficients: Tensor) -> Tensor:
+    size = coefficients.abs()
+    common = size.square().mean().sqrt()
+    return torch.where(size > 0, size, common if common > 0 else torch.ones(()))
 
 
 def _phi(theta: Mapping[str, Tensor], unit: Tensor) -> Phi:

@@ -124,6 +124,18 @@ def test_scales_make_coefficients_shares_of_the_spread() -> None:
     assert coefficient_scales(SymbolicRule.from_formula("-0.1*tanh(g)").expression, {Signal("g"): 1.0}) is None
 
 
+def test_without_scales_every_constant_moves_by_its_own_size() -> None:
+    watch = _Watch()
+    rule = SymbolicRule.from_formula("-0.2*g - 0.0001*ema(g, 0.9) + 0*ema(g, 0.5)")
+    finetune(rule, TUNE, HELD_OUT, 20, FinetuneConfig(2, 2, MetaOptimizerConfig(lr=0.01), UNROLL), roll=watch)
+    before, after = (phi["coefficients"].double() for phi in watch.phis)
+    # Adam's first step is its learning rate in every normalised number.
+    rms = float(before.square().mean().sqrt())
+    torch.testing.assert_close(
+        (after - before).abs(), torch.tensor([0.002, 0.000001, 0.01 * rms]).double(), rtol=1e-2, atol=0
+    )
+
+
 def test_rules_that_cannot_be_tuned_and_bad_settings_are_refused() -> None:
     for rule in (replace(TIMID, gain=0.0), replace(TIMID, gain=-1.0), SymbolicRule.from_formula("neg(g)")):
         with pytest.raises(UserError, match="positive gain and at least one constant"):

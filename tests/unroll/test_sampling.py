@@ -61,7 +61,9 @@ def test_stratified_is_unbiased_by_enumeration(count: int) -> None:
     split = counts[0]
     assert bool((coords[:split] < 2).all())
     assert bool((coords[split:] >= 2).all())
-    picks = itertools.product(itertools.combinations(range(2), counts[0]), itertools.combinations(range(2, 5), counts[1]))
+    picks = itertools.product(
+        itertools.combinations(range(2), counts[0]), itertools.combinations(range(2, 5), counts[1])
+    )
     total = [float((weights * VALUES[[*first, *second]]).sum()) for first, second in picks]
     assert sum(total) / len(total) == pytest.approx(float(VALUES.sum()), rel=1e-12)
 
