@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from rayl2o.cli.options import Data, Json, Out, Settings, Task, Workers, first_free, one_thread
-from rayl2o.cli.output import output
+from rayl2o.cli.output import number, output
 from rayl2o.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,8 +57,13 @@ def verb(
             found = distill(loaded.rule, loaded.phi, chosen, config, map if workers == 1 else process_map(workers))
         card = {"distilled_from": rule, "task": name, "horizon": steps, "seed": seed}
         files = _write(folder, found, card)
-        data_out: dict[str, Any] = {"front": str(folder / FRONT), "rules": files, **found.to_json()}
-        says.result(data_out, front_table(found.front, found.selected), columns_table(found.to_json()), *_where(files))
+        data_out: dict[str, Any] = {**found.to_json(), "front": str(folder / FRONT), "rules": files}
+        says.result(
+            data_out,
+            front_table(found.front, found.selected),
+            columns_table(found.to_json()),
+            *_ending(found, files, rule, name),
+        )
 
 
 FRONT = "front.json"
@@ -96,5 +102,16 @@ def _write(folder: Path, found: Distillation, card: dict[str, Any]) -> dict[str,
     return files
 
 
-def _where(files: dict[str, str]) -> list[str]:
-    return [f"{name:>10}  {path}" for name, path in files.items()]
+def _ending(found: Distillation, files: dict[str, str], rule: str, task: str) -> list[Text]:
+    """What the columns do not say, and what to do next."""
+    measures, best = found.measures, list(files)[-1]
+    network, formula = number(measures.network_tpf, 3), number(measures.formula_tpf, 3)
+    nodes = "no candidate" if measures.mc is None else f"{measures.mc} nodes"
+    lines = [
+        f"TPF: network {network}, formula {formula}   MC at R2 {measures.mc_threshold:g}: {nodes}",
+        getattr(found, best).rule.pretty(),
+        *(f"{name:>10}  {path}" for name, path in files.items()),
+        f"      next  rayl2o evaluate {files[best]} {rule} adam:lr=0.01 --task {task}",
+        f"            rayl2o export {files[best]} --format python",
+    ]
+    return [Text(line) for line in lines]

@@ -99,11 +99,12 @@ def _plugins() -> tuple[str, str]:
     from rayl2o.rules.registry import rules
     from rayl2o.tasks.registry import tasks
 
-    found = [*tasks(), *rules()]
-    broken = [f"{item.name} ({item.error})" for item in found if getattr(item, "error", None)]
+    found = [(item.name, item.source, item.error) for item in tasks()]
+    found += [(item.name, item.source, item.error) for item in rules()]
+    broken = [f"{name} ({error})" for name, _, error in found if error]
     if broken:
         return BROKEN, "; ".join(broken)
-    count = sum(item.source != "built-in" for item in found)
+    count = sum(source != "built-in" for _, source, _ in found)
     return OK, f"{len(found)} tasks and rules, {count} from plugins"
 
 

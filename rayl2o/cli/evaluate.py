@@ -79,9 +79,7 @@ def _run(
 
 
 def _tell(done: list[Run], reference: str, trained_on: set[str], says: Output) -> None:
-    from rayl2o.evaluate.comparison import compare
     from rayl2o.evaluate.runner import results
-    from rayl2o.evaluate.table import result_table
 
     rows = results(done)
     several = len(done[0].seeds) > 1
@@ -89,6 +87,9 @@ def _tell(done: list[Run], reference: str, trained_on: set[str], says: Output) -
     if says.as_json or not several:
         says.result(data, _plain_table(rows))
         return
+    from rayl2o.evaluate.comparison import compare  # loads scipy.stats: a second that JSON need not pay
+    from rayl2o.evaluate.table import result_table
+
     names = short_names([run.rule for run in done])
     named = [replace(run, rule=names[run.rule]) for run in done]
     says.result(data, result_table(compare(named, names[reference], trained_on)))

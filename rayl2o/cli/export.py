@@ -38,16 +38,19 @@ def verb(
     with output(as_json) as says:
         loaded = load(rule)
         if form == "json" and loaded.rule.kind != "symbolic":
-            path, text = _weights(loaded, rule, out), None
+            path: Path | None = _weights(loaded, rule, out)
+            text = ""
         else:
             path, text = out, _text(loaded, rule, form)
-            if out is not None:
-                replace_file(out, lambda file: file.write(text.encode()))
-        result = {"rule": rule, "format": form, "path": path, "text": text if path is None else None}
+            if path is not None:
+                replace_file(path, lambda file: file.write(text.encode()))
         if path is None and not as_json:
             typer.echo(text)
-        else:
-            says.result(result, f"{form} written to {path}")
+            return
+        says.result(
+            {"rule": rule, "format": form, "path": path, "text": text if path is None else None},
+            f"{form} written to {path}",
+        )
 
 
 def _text(loaded: LoadedRule, argument: str, form: str) -> str:

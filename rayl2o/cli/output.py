@@ -76,7 +76,9 @@ def strict(value: Any) -> Any:
 
 def number(value: float | None, digits: int = 4) -> str:
     """A number for a table; a dash where there is none."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def one_line(text: str) -> str:

@@ -20,6 +20,8 @@ Follow = Callable[[RunConfig, TrainState, dict[str, float]], None]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK = 24
+_WIDE = 120
+"""Columns of a terminal that hold the bar and the course of the loss too."""
 _PLAIN_EVERY = 0.1
 """Share of the updates between two lines where there is no terminal."""
 
@@ -31,11 +33,12 @@ def train_progress(config: RunConfig, console: Console) -> Iterator[Follow]:
     if not console.is_terminal:
         yield _plain_lines(board, console)
         return
+    wide = console.width >= _WIDE
     columns = (
         SpinnerColumn(),
         TextColumn("round"),
         MofNCompleteColumn(),
-        BarColumn(bar_width=24),
+        *((BarColumn(bar_width=24),) if wide else ()),
         TextColumn("{task.fields[line]}"),
         TimeElapsedColumn(),
     )
@@ -44,7 +47,7 @@ def train_progress(config: RunConfig, console: Console) -> Iterator[Follow]:
 
         def follow(config: RunConfig, state: TrainState, metrics: dict[str, float]) -> None:
             board.take(state, metrics)
-            bar.update(task, completed=state.round, line=board.line(config, spark=True))
+            bar.update(task, completed=state.round, line=board.line(config, spark=wide))
 
         yield follow
 
@@ -68,7 +71,10 @@ def followed(items: Iterable[T], total: int, title: str, name: Callable[[T], str
 def waiting(text: str, console: Console) -> Iterator[None]:
     """A spinner, or one line, around work whose end cannot be foreseen."""
     if console.is_terminal:
-        with console.status(text):
+        with Progress(
+            SpinnerColumn(), TextColumn(text, markup=False), TimeElapsedColumn(), console=console, transient=True
+        ) as bar:
+            bar.add_task("", total=None)
             yield
     else:
         console.print(text, markup=False)
@@ -98,12 +104,12 @@ class _Board:
     def line(self, config: RunConfig, spark: bool) -> str:
         stages = config.curriculum.n_train
         stage = int(self._metrics["stage"])
-        parts = [f"loss {self._metrics['loss']:.4f}"]
+        parts = [f"loss {self._metrics['loss']:.3g}"]
         if spark:
             parts.append(sparkline(list(self._losses), _SPARK))
         parts.append(f"horizon {stages[stage]} ({stage + 1}/{len(stages)})")
         if self._score is not None:
-            parts.append(f"score {self._score:.4f}")
+            parts.append(f"score {self._score:.3g}")
         if self._metrics["skipped"]:
             parts.append(f"skipped {int(self._metrics['skipped'])}")
         if self._rate:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from rayl2o.cli.options import Json, one_thread
 from rayl2o.cli.output import number, output
@@ -26,12 +27,44 @@ def verb(
     with output(as_json) as says:
         found = read_parquet(file) if file.suffix == ".parquet" else read_ipc(file)
         rows = [_row(segment) for segment in found]
-        table = Table(title=str(file))
-        for name in rows[0] if rows else ("segments",):
-            table.add_column(name, justify="right", overflow="fold")
-        for row in rows:
-            table.add_row(*(number(v) if isinstance(v, float) else str(v) for v in row.values()))
-        says.result({"file": str(file), "segments": rows}, table)
+        says.result({"file": str(file), "segments": rows}, _table(file, rows))
+
+
+def _table(file: Path, rows: list[dict[str, Any]]) -> Table:
+    """A line per segment; K instances, U steps, C coordinates."""
+    table = Table(
+        title=file.name, caption="slot.ordinal.segment, K instances, U steps from step, C coordinates, version of phi"
+    )
+    for name in (
+        "run",
+        "family",
+        "segment",
+        "behaviour",
+        "step",
+        "K",
+        "U",
+        "C",
+        "version",
+        "diverged",
+        "mean loss",
+        "bytes",
+    ):
+        table.add_column(name, justify="left" if name in ("run", "family", "behaviour") else "right", overflow="fold")
+    counts = ("start_step", "instances", "steps", "coords", "policy_version", "diverged")
+    for row in rows:
+        place = f"{row['slot']}.{row['ordinal']}.{row['segment']}"
+        numbers = [str(row[name]) for name in counts]
+        cells = (
+            row["run"],
+            row["family"],
+            place,
+            row["behaviour"],
+            *numbers,
+            number(row["mean_loss"]),
+            f"{row['bytes']:,}",
+        )
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def _row(segment: Segment) -> dict[str, Any]:

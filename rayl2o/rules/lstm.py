@@ -123,14 +123,14 @@ class Network:
             Outputs ``[N]`` of the readout, and the new rows ``[len(carried) + 2 sum(hidden), N]``.
         """
         weights = self.weights(phi)
-        if graph_free((*phi.values(), *features, state)):
-            ones = torch.ones_like(features[0])
-            rows = state.new_empty(len(carried) + state.shape[0], state.shape[1])
-            for row, new in zip(rows, carried, strict=False):
-                row.copy_(new)
-            return _step_in_blocks(self, weights, torch.stack((*features, ones)), state, rows[len(carried) :]), rows
-        y, new_rows = _step(self, weights, features, state)
-        return y, torch.cat((*(row.unsqueeze(0) for row in carried), *new_rows))
+        if state.shape[1] <= self.block or not graph_free((*phi.values(), *features, state)):
+            y, new_rows = _step(self, weights, features, state)
+            return y, torch.cat((*(row.unsqueeze(0) for row in carried), *new_rows))
+        rows = state.new_empty(len(carried) + state.shape[0], state.shape[1])
+        for row, new in zip(rows, carried, strict=False):
+            row.copy_(new)
+        ones = torch.ones_like(features[0])
+        return _step_in_blocks(self, weights, torch.stack((*features, ones)), state, rows[len(carried) :]), rows
 
 
 def graph_free(tensors: Sequence[Tensor]) -> bool:
@@ -148,7 +148,7 @@ def _step(net: Network, weights: Weights, features: Sequence[Tensor], state: Ten
     ones = torch.ones_like(state[:1])
     x = torch.stack((*features,))
     if weights.projection is not None:
-        x = torch.nn.functional.elu(weights.projection.t() @ torch.cat((x, ones)))
+        x = _elu(weights.projection.t() @ torch.cat((x, ones)))
     rows = []
     parts = torch.split(state, [h for h in net.hidden for _ in ("h", "c")])
     for layer, (w, h) in enumerate(zip(weights.gates, net.hidden, strict=True)):
@@ -173,8 +173,13 @@ class _LayerSpace:
         self.tanh_c = like.new_empty(h, n)
 
 
+def _elu(x: Tensor) -> Tensor:
+    """ELU with derivative 1 at 0. ``exp - 1`` is exact enough here (6e-8 in float32), and a multiple faster than ``expm1``."""
+    return torch.maximum(x, torch.exp(torch.clamp_max(x, 0.0)) - 1.0)
+
+
 def elu_(x: Tensor) -> Tensor:
-    """ELU in place without a graph; ``exp - 1`` is exact enough here (6e-8 in float32) and four times faster than ``expm1``."""
+    """The same ELU in place, without a graph."""
     return torch.maximum(x, torch.clamp_max(x, 0.0).exp_().sub_(1.0), out=x)
 
 

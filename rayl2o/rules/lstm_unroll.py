@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from rayl2o.rules.lstm import Network, Weights, blocks, elu_, graph_free
 
-RECORD_BYTES = 256 * 2**20
+RECORD_BYTES = 128 * 2**20
+"""Fresh memory costs about what it saves from here on."""
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input

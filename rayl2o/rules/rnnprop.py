@@ -22,7 +22,7 @@ from rayl2o.rules.packing import filled_state, pack, unpack
 class RnnProp:
     """RNNprop: ``delta = output_scale tanh(net(m~, g~))``.
 
-    ``m~ = m^ / (sqrt(v^) + eps)`` and ``g~ = g / (sqrt(v^) + eps)``, with Adam's moments m^ and v^ corrected for their start at 0.
+    ``m~ = m^ / (sqrt(v^) + eps)`` and ``g~ = g / (sqrt(v^) + eps)`` with Adam's moments, corrected for their start at 0.
 
     ``coord [..., 2 + 2 sum(hidden)]`` holds m, v, then h and c of each layer. The step counts from the fresh initialisation, not
     from the window. Full size (projection 20, hidden 20, 20): 6,641 weights; small (6 and 7, the code of S): 446.

@@ -62,7 +62,7 @@ class DistillConfig:
     tolerance: float = 0.02
     gains: tuple[float, float, int] = (0.5, 5.0, 7)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    mc_threshold: float = 0.95
+    mc_threshold: float = 0.8
 
     def __post_init__(self) -> None:
         for name in ("horizon", "collect", "validate", "select", "tune", "rows", "per_tensor", "candidates"):

@@ -26,7 +26,7 @@ Pmap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 TAIL = 20
 """Losses averaged at the end of a run (the papers' mark)."""
 LOST = 1.1
-"""A run that ends above this many times its first loss has diverged; standing still at the start has not."""
+"""A run that ends a tenth above its first loss has diverged; standing still at the start has not."""
 EXTENSIONS = 3
 """How often a gain grid is extended by two points while its best point is on its edge."""
 
@@ -59,7 +59,8 @@ def scores(rule: Rule, phi: Mapping[str, Tensor], runs: Runs, steps: int, settin
     """As :func:`score`, for ``settings`` settings of one rule in a single batch: phi holds ``[settings * count, 1]`` values."""
     curves = play(rule, phi, runs, steps, repeat=settings)
     tail = curves.loss[:, -TAIL:].mean(1)
-    lost = (curves.valid < steps) | ~(tail <= LOST * curves.loss[:, 0])
+    first = curves.loss[:, 0]
+    lost = (curves.valid < steps) | ~(tail <= first + (LOST - 1) * first.abs())
     means = curves.loss.double().mean(1)
     return [
         Score(float(mean.mean()), tuple(mean.tolist()), int(out.sum()))
@@ -114,7 +115,8 @@ def select(front: Front, runs: Runs, steps: int, most: int = 8, tolerance: float
             value=[candidate.complexity for candidate in picked],
             mend="lower the horizon, or distil on runs of the intended horizon",
         )
-    limit = min(result.mean_loss for _, result in sound) * (1 + tolerance)
+    lowest = min(result.mean_loss for _, result in sound)
+    limit = lowest + tolerance * abs(lowest)
     chosen, best = next(pair for pair in sound if pair[1].mean_loss <= limit)
     known = tuple(ran[c.expression][0] if c.expression in ran else c for c in front.candidates)
     return Selection(replace(front, candidates=known), chosen, best)

@@ -30,6 +30,7 @@ def test_the_tasks_of_the_run_are_taken_and_the_json_says_so(run: Path, distille
     data = said.json
     first = json.loads((distilled / "front.json").read_text())
     assert data["selected"] == first["selected"]
+    assert data["front"] == str(tmp_path / "again" / "front.json")
     assert set(data["rules"]) == {"distilled", "gained", "tuned"}
     assert all(Path(path).is_file() for path in data["rules"].values())
 

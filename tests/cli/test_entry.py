@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from rayl2o.cli import app
 from rayl2o.errors import UserError
 from tests.cli.command import TINY, rayl2o, refused
 
@@ -41,13 +40,6 @@ def test_help_is_no_mistake(args: tuple[str, ...]) -> None:
     assert said.code == 0
     assert "rayl2o" in said.out
     assert said.err == ""
-
-
-@pytest.mark.parametrize("name", [name for _, name, _ in app._VERBS])
-def test_every_verb_has_help_and_json(name: str) -> None:
-    said = rayl2o(name, "--help")
-    assert said.code == 0
-    assert "--json" in said.out
 
 
 def _raise(error: BaseException) -> object:

@@ -72,7 +72,8 @@ def test_one_line_stays_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (math.nan, "-"), (0.123456, "0.1235"), (12345.6, "1.235e+04")]
+    ("value", "text"),
+    [(None, "-"), (math.nan, "-"), (0.123456, "0.1235"), (12345.6, "12,346"), (1234.5, "1234"), (1e-9, "1e-09")],
 )
 def test_number(value: float | None, text: str) -> None:
     assert number(value) == text

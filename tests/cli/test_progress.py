@@ -45,6 +45,18 @@ def test_training_shows_round_loss_horizon_score_and_speed(terminal: bool, tmp_p
     assert ("\x1b[" in text) == terminal
 
 
+def test_a_narrow_terminal_still_shows_round_and_loss(tmp_path: Path) -> None:
+    config = load("quickstart", [*TINY, "updates=4"])
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, legacy_windows=False)
+    with train_progress(config, console) as follow:
+        train(config, tmp_path / "run", follow)
+    last = file.getvalue().rpartition("round")[2]
+    assert "4/4" in last
+    assert "loss" in last
+    assert "horizon" in last
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_followed_hands_on_every_item_in_order(terminal: bool) -> None:
     console, file = _console(terminal)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rayl2o.rules.base import Phi
-from rayl2o.rules.lstm import Network, blocks, elu_, graph_free
+from rayl2o.rules.lstm import Network, _elu, blocks, elu_, graph_free
 from rayl2o.seeds import generator
 
 NETWORKS = [Network(2, 20, (20, 20)), Network(2, None, (20, 20)), Network(2, 6, (7,)), Network(3, None, (4, 9, 2))]
@@ -103,10 +103,15 @@ def test_a_seed_means_the_same_in_any_dtype() -> None:
     assert not torch.equal(other["linear.w"], single["linear.w"])
 
 
-def test_elu_in_place() -> None:
+def test_elu() -> None:
     x = torch.tensor([-50.0, -1.0, -1e-9, 0.0, 1e-9, 2.0, 90.0], dtype=torch.float64)
     torch.testing.assert_close(elu_(x.clone()), torch.nn.functional.elu(x), rtol=1e-12, atol=1e-15)
     assert elu_(torch.tensor([math.nan])).isnan()
+    x.requires_grad_()
+    torch.testing.assert_close(_elu(x), torch.nn.functional.elu(x), rtol=1e-12, atol=1e-15)
+    (derivative,) = torch.autograd.grad(_elu(x).sum(), x)
+    (expected,) = torch.autograd.grad(torch.nn.functional.elu(x).sum(), x)
+    torch.testing.assert_close(derivative, expected)
 
 
 def test_what_is_free_of_a_graph() -> None:

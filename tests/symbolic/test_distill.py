@@ -52,7 +52,7 @@ def test_measures_of_network_and_formula_agree_with_the_closed_form(found: Disti
     assert found.measures.network_tpf == pytest.approx(wanted, rel=1e-3)
     assert found.measures.formula_tpf == pytest.approx(wanted, rel=1e-3)
     assert found.measures.signal_tpf == {"g": pytest.approx(wanted, rel=1e-3)}
-    assert (found.measures.mc, found.measures.mc_threshold) == (3, 0.95)
+    assert (found.measures.mc, found.measures.mc_threshold) == (3, 0.8)
 
 
 def test_the_three_columns_are_kept_apart(found: Distillation) -> None:
