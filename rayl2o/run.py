@@ -207,16 +207,12 @@ def _save(config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, 
     # Metrics first: a kill in between leaves rows too many, which a resume drops, never rows too few.
     table = pa.Table.from_pylist(_even(rows))
     checkpoint.replace_file(out / METRICS, lambda file: pq.write_table(table, file))
-    meta = {"state": meta, "order": list(tensors), "scope": scope()}
+    meta = {"state": meta, "scope": scope()}
     checkpoint.save(out / CHECKPOINTS, state.round, tensors, meta, keep=config.output.keep)
 
 
 def _state(saved: checkpoint.Checkpoint) -> TrainState:
-    # In the order in which they were saved, which a tensor file forgets: sums over all weights depend on it in the last bit.
-    order = saved.meta.get("order")
-    if not isinstance(order, list) or set(order) != set(saved.tensors):
-        raise UserError("the checkpoint is not of a training", value=str(saved.path), mend="resume from another one")
-    return restore({name: saved.tensors[name] for name in order}, saved.meta.get("state", {}))
+    return restore(saved.tensors, saved.meta.get("state", {}))
 
 
 def scope() -> dict[str, Any]:

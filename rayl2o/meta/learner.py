@@ -92,7 +92,7 @@ def _update(
     rule: Rule, config: LearnerConfig, state: LearnerState, segments: Sequence[Segment], name: str, loss: Loss
 ) -> tuple[LearnerState, float, float]:
     grads, value = meta_gradient(rule, state.phi, segments, loss)
-    norm = float(torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt())
+    norm = float(torch.stack([grads[name].square().sum() for name in sorted(grads)]).sum().sqrt())
     if not (torch.isfinite(torch.tensor(norm)) and torch.isfinite(value)):
         return _skip(config, state), float(value), norm
     optimizer = config.rtg if name == "rtg" else config.imitation

@@ -53,7 +53,8 @@ def apply_gradient(
     Returns:
         New phi and new state; the arguments are left alone.
     """
-    params = {name: torch.nn.Parameter(value.clone()) for name, value in phi.items()}
+    # In the order of names: a sum over weights must not depend on the order in which a file or a message listed them.
+    params = {name: torch.nn.Parameter(phi[name].clone()) for name in sorted(phi)}
     optimizer = OPTIMIZERS[config.name](params.values(), lr=config.lr)  # type: ignore[call-arg]
     for name, param in params.items():
         slots = {key.rpartition("/")[2]: v.clone() for key, v in state.items() if key.rpartition("/")[0] == name}

@@ -142,10 +142,7 @@ def _run(
     grads[0] = torch.where(alive[:, None], grads[0], 0.0)
     for s in range(config.steps):
         inputs = Inputs(grad=grads[-1], step=steps[s])
-        delta, rule_state = rule.update(phi, inputs, rule_states[-1])
-        heard = [t.update({}, inputs, old) for t, old in zip(teachers, teacher_states[-1], strict=True)]
-        for i, (teacher_delta, _) in enumerate(heard, start=1):
-            delta = torch.where((actor[s] == i)[:, None], teacher_delta, delta)
+        delta, rule_state, heard = _listen(rule, teachers, phi, inputs, rule_states[-1], teacher_states[-1], actor[s])
         delta = torch.where(alive[:, None], delta, 0.0)
         point = params[-1] + delta
         batch = task.draw_batch(batch_seeds(ticket, state.step + s + 1))
@@ -161,9 +158,9 @@ def _run(
         alive = sound
         if keep_path:
             rule_states.append(rule_state)
-            teacher_states.append(tuple(new for _, new in heard))
+            teacher_states.append(heard)
         else:
-            rule_states[1:], teacher_states[1:] = [rule_state], [tuple(new for _, new in heard)]
+            rule_states[1:], teacher_states[1:] = [rule_state], [heard]
     end = SlotState(
         params=params[-1],
         rule_state=rule_states[-1],
@@ -187,6 +184,23 @@ def _run(
         teacher_states,
         end,
     )
+
+
+def _listen(
+    rule: Rule,
+    teachers: tuple[Rule, ...],
+    phi: Phi,
+    inputs: Inputs,
+    rule_state: State,
+    teacher_states: tuple[State, ...],
+    actor: Tensor,
+) -> tuple[Tensor, State, tuple[State, ...]]:
+    """Everyone hears the gradient, one acts per instance: the displacement, and all new states."""
+    delta, rule_state = rule.update(phi, inputs, rule_state)
+    heard = [teacher.update({}, inputs, old) for teacher, old in zip(teachers, teacher_states, strict=True)]
+    for i, (teacher_delta, _) in enumerate(heard, start=1):
+        delta = torch.where((actor == i)[:, None], teacher_delta, delta)
+    return delta, rule_state, tuple(new for _, new in heard)
 
 
 def _credit(

@@ -16,6 +16,7 @@ def test_equals_torch_optim(name: str, clip: float) -> None:
     draws = generator("optimizer")
     phi = {"a.b": torch.randn(3, 2, generator=draws), "c": torch.randn((), generator=draws)}
     twin = {key: torch.nn.Parameter(value.clone()) for key, value in phi.items()}
+    assert list(phi) == sorted(phi)
     optimizer = OPTIMIZERS[name](twin.values(), lr=0.1)  # type: ignore[call-arg]
     config = MetaOptimizerConfig(name, 0.1, clip)
     state: dict[str, torch.Tensor] = {}
@@ -31,6 +32,17 @@ def test_equals_torch_optim(name: str, clip: float) -> None:
         optimizer.step()
         phi = new_phi
         assert all(torch.equal(phi[key], twin[key].detach()) for key in phi)
+
+
+def test_the_order_of_names_does_not_matter() -> None:
+    """Files and messages list tensors in any order; the clip's norm must come out the same to the last bit."""
+    draws = generator("order")
+    phi = {f"w{i}": torch.randn(7, generator=draws) for i in range(9)}
+    grads = {name: torch.randn(7, generator=draws) * 10.0**i for i, name in enumerate(phi)}
+    config = MetaOptimizerConfig("sgd", 0.1, 0.01)
+    first, _ = apply_gradient(config, phi, grads, {})
+    again, _ = apply_gradient(config, dict(reversed(phi.items())), dict(reversed(grads.items())), {})
+    assert all(torch.equal(first[name], again[name]) for name in phi)
 
 
 @pytest.mark.parametrize(
