@@ -5,6 +5,7 @@ One thread; workloads are fixed here. ``benchmarks/`` runs them and keeps the re
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -22,7 +23,7 @@ from rayl2o.rules.base import Phi, Rule
 from rayl2o.rules.published import import_weights
 from rayl2o.rules.registry import make
 from rayl2o.seeds import generator
-from rayl2o.tasks.registry import task
+from rayl2o.tasks.registry import build, task
 from rayl2o.trajectory import store
 from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.sampling import draw_importance
@@ -35,6 +36,7 @@ REPEATS = 9
 COSINE_DRAWS = 8
 AT_STEP = 100
 """Inner step at which everything is measured: past the start, where every rule still moves."""
+GAP_STEPS, GAP_UNROLLS, GAP_SEEDS = (0, 100, 500), (1, 5, 20), 5
 
 
 @dataclass(frozen=True)
@@ -63,32 +65,37 @@ class _Case:
     rule: Rule
     phi: Phi
     ticket: Ticket
-    state: SlotState
+    state: SlotState | None
 
 
-def _cases() -> list[_Case]:
+def _rules() -> list[tuple[str, Rule, Phi, str]]:
     """DM and RNNprop with the published weights on MNIST where RAYL2O_DATA has them, else fresh weights on digits."""
     folder = os.environ.get("RAYL2O_DATA")
     data = "mnist" if folder else "digits"
-    found: list[tuple[str, Rule, Phi]] = []
+    found: list[tuple[str, Rule, Phi, str]] = []
     for kind, file in (("dm", "dm_cl_il"), ("rnnprop", "rnnprop_cl_il")):
         if folder:
             rule, phi = import_weights(Path(folder) / "l2o-checkpoints" / f"{file}.safetensors")
-            found.append((f"{kind} ({file}) mlp-orig {data}", rule, phi))
+            found.append((f"{kind} ({file}) mlp-orig {data}", rule, phi, data))
         else:
             fresh = make(kind, {})
-            found.append((f"{kind} (fresh) mlp-orig {data}", fresh, fresh.init_phi(generator("benchmark", kind))))
-    return [_stand(label, rule, phi, data) for label, rule, phi in found]
+            phi = fresh.init_phi(generator("benchmark", kind))
+            found.append((f"{kind} (fresh) mlp-orig {data}", fresh, phi, data))
+    return found
 
 
-def _stand(label: str, rule: Rule, phi: Phi, data: str) -> _Case:
+def _cases() -> list[_Case]:
+    return [_stand(*rule) for rule in _rules()]
+
+
+def _stand(
+    label: str, rule: Rule, phi: Phi, data: str, at_step: int | None = None, seed: int = 0, dtype: str = "float32"
+) -> _Case:
     family = task("mlp-orig", data=data)
-    ticket = Ticket("benchmark", 0, 0, 0, (family.sample(generator("benchmark")),), 1000)
+    ticket = Ticket("benchmark", seed, 0, 0, (family.sample(generator("benchmark")),), 1000)
     state: SlotState | None = None
-    for _ in range(AT_STEP // STEPS):
-        _, state = rollout(rule, UnrollConfig(steps=STEPS), ticket, state, phi)
-    if state is None:
-        raise ValueError("the benchmark needs at least one window before it")
+    for _ in range((AT_STEP if at_step is None else at_step) // STEPS):
+        _, state = rollout(rule, UnrollConfig(steps=STEPS, dtype=dtype), ticket, state, phi)
     return _Case(label, rule, phi, ticket, state)
 
 
@@ -106,7 +113,7 @@ def _interleaved(ways: Mapping[str, Callable[[], object]], repeats: int = REPEAT
 
 
 def _config(case: _Case, credit: str, percent: int) -> UnrollConfig:
-    size = case.state.params.shape[1]
+    size = build(case.ticket.specs).layout.size
     if percent == 100:
         return UnrollConfig(steps=STEPS, credit=credit)
     return UnrollConfig(steps=STEPS, credit=credit, sampling="importance", coords_per_row=size * percent // 100)
@@ -176,6 +183,26 @@ def _meta_gradient_rows(case: _Case) -> list[Row]:
     return rows
 
 
+def gap_rows() -> list[Row]:
+    """Cosine of first-order to exact credit's meta-gradient, float64, all coordinates: what first order leaves out."""
+    rows = []
+    for label, rule, phi, data in _rules():
+        double = {name: value.double() for name, value in phi.items()}
+        for at_step, steps in itertools.product(GAP_STEPS, GAP_UNROLLS):
+            cosines = []
+            for seed in range(GAP_SEEDS):
+                case = _stand(label, rule, double, data, at_step, seed, "float64")
+                grads = [
+                    _rtg(case, UnrollConfig(steps=steps, credit=credit, dtype="float64"))
+                    for credit in ("first_order", "exact")
+                ]
+                cosines.append(_cosine(*grads))
+            name = f"{label}: first order, U = {steps}, step {at_step}"
+            rows.append(Row(f"{name}, median of {GAP_SEEDS} seeds", statistics.median(cosines), "cosine"))
+            rows.append(Row(f"{name}, lowest", min(cosines), "cosine"))
+    return rows
+
+
 def segment_rows() -> list[Row]:
     """Bytes of a segment as it crosses a process (K = 1, U = 20), and how many a learner takes in per second."""
     return [row for case in _cases() for row in _segment_rows(case)]
@@ -199,4 +226,8 @@ def _segment_rows(case: _Case) -> list[Row]:
     return rows
 
 
-BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {"meta-gradient": meta_gradient_rows, "segment": segment_rows}
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
+    "meta-gradient": meta_gradient_rows,
+    "first-order-gap": gap_rows,
+    "segment": segment_rows,
+}

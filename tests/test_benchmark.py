@@ -41,3 +41,15 @@ def test_segment() -> None:
     ratios = [row.ratio for row in rows.values() if row.ratio is not None]
     assert len(ratios) == 2
     assert all(8 < ratio < 11 for ratio in ratios)
+
+
+def test_first_order_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "GAP_STEPS", (0,))
+    monkeypatch.setattr(benchmark, "GAP_UNROLLS", (1, 3))
+    monkeypatch.setattr(benchmark, "GAP_SEEDS", 1)
+    rows = _rows("first-order-gap")
+    for name, row in rows.items():
+        if "U = 1," in name:  # nothing follows the only step: first order is exact
+            assert row.value == pytest.approx(1.0, abs=1e-12)
+        else:
+            assert -1.0 <= row.value < 1.0 - 1e-9

@@ -31,6 +31,7 @@ from rayl2o.meta.rounds import TrainState
 from rayl2o.rules.files import LoadedRule, save_rule
 from rayl2o.run import TrainResult, train, trained_rule
 from rayl2o.symbolic.distill import Distillation, DistillConfig, distill
+from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
 
@@ -59,6 +60,7 @@ class DemoConfig:
         overrides: ``key=value`` changes to the preset.
         horizon: Inner steps of tuning, selection and comparison.
         draws: Settings tried for each classic rule on each task.
+        tuning_updates: Updates of the formula's coefficients.
     """
 
     data: str = "digits"
@@ -68,6 +70,7 @@ class DemoConfig:
     overrides: tuple[str, ...] = ()
     horizon: int = HORIZON
     draws: int = 40
+    tuning_updates: int = 150
 
     def __post_init__(self) -> None:
         if self.data not in ("digits", "mnist"):
@@ -201,7 +204,9 @@ def _train(run_config: RunConfig, out: Path, progress: Progress) -> tuple[Loaded
 
 def _distil(config: DemoConfig, trained: LoadedRule, family: TaskFamily, progress: Progress) -> Distillation:
     bar = progress.add_task("distil", total=1, note="table, fit, guards, closed loop, gain, fine-tuning")
-    found = distill(trained.rule, trained.phi, family, DistillConfig(seed=config.seed, horizon=config.horizon))
+    tuning = FinetuneConfig(updates=config.tuning_updates)
+    settings = DistillConfig(seed=config.seed, horizon=config.horizon, finetune=tuning)
+    found = distill(trained.rule, trained.phi, family, settings)
     progress.update(bar, advance=1, note=f"{found.selected.complexity} nodes, R2 {found.selected.r2_val:.3f}")
     return found
 

@@ -39,8 +39,8 @@ class FinetuneConfig:
         updates: Updates of the coefficients; 0 turns it off.
         check_every: Updates between two scores on the held-out runs.
         optimizer: Adam .03 on normalised coefficients and the logarithm of the gain.
-        unroll: U = 20, all coordinates: a formula is cheap to differentiate. Exact credit: from the best gain on, first-order
-            credit makes rules worse (published RNNprop on digits: mean loss .061 to .065, with exact credit to .056).
+        unroll: U = 20, all coordinates: a formula is cheap to differentiate. Exact credit: from the best gain on, no first-order
+            iterate was better than the start on the one formula tried (published RNNprop on digits), exact ones were.
     """
 
     updates: int = 150

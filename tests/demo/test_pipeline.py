@@ -18,7 +18,9 @@ def test_demo_small(tmp_path: Path) -> None:
     import torch
 
     out = tmp_path / "demo"
-    config = DemoConfig(out=out, overrides=("updates=40", "curriculum.n_train=[100]"), horizon=120, draws=4)
+    config = DemoConfig(
+        out=out, overrides=("updates=40", "curriculum.n_train=[40]"), horizon=100, draws=4, tuning_updates=5
+    )
     done = run_demo(config, Console(quiet=True))
     told = json.loads(json.dumps(done.to_json(), allow_nan=False))
     assert told == json.loads((out / "demo.json").read_text())
