@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "rayl2o"
 
 # A room may import rooms of a lower rank, and itself.
 RANK = {
-    "errors": -1, "seeds": 0, "layout": 0, "checkpoint": 0,
+    "errors": -1, "seeds": 0, "layout": 0, "checkpoint": 0, "plugins": 0,
     "tasks": 1, "rules": 2, "optim": 3, "unroll": 4, "trajectory": 5, "meta": 6,
     "symbolic": 7, "evaluate": 7, "analysis": 7, "envs": 7,
     "config": 8, "benchmark": 8, "run": 9, "cluster": 10, "demo": 11, "cli": 12, "__init__": 0,

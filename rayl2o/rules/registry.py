@@ -10,10 +10,10 @@ from typing import Any, cast
 import torch
 
 from rayl2o.errors import UserError, unknown_name
+from rayl2o.plugins import Group, Plugin, load, plugins
 from rayl2o.rules.base import Rule
 from rayl2o.rules.classic import CLASSIC
 from rayl2o.rules.dm import DM
-from rayl2o.rules.plugins import Plugin, plugins
 from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.settings import from_settings, from_text, settings_of
 
@@ -47,7 +47,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "rnnprop-small": Preset("rnnprop", {"projection": 6, "hidden": (7,)}, "RP(small) of S: projection 6, LSTM 7."),
     }
 )
-_TAKEN = frozenset({*KINDS, *PRESETS, SYMBOLIC})
+GROUP = Group(
+    entry_points="rayl2o.rules",
+    noun="rule",
+    key="kind",
+    members=("kind", "needs", "coordinatewise", "state_size", "init_phi", "init_state", "update", "sequence"),
+    built_in=frozenset({*KINDS, *PRESETS, SYMBOLIC}),
+)
+"""Rules of other distributions."""
+
 _SYMBOLIC_SETTINGS = ("formula", "clamp", "gain", "name")
 
 
@@ -116,20 +124,12 @@ def rules() -> list[RuleInfo]:
     found = [_info(name, BUILT_IN, make(name, {}), _summary(kind)) for name, kind in KINDS.items()]
     found += [_info(name, BUILT_IN, make(name, {}), preset.summary) for name, preset in PRESETS.items()]
     found.append(RuleInfo(SYMBOLIC, BUILT_IN, "A formula over gradient signals, with lags and moving averages."))
-    return found + [_from_plugin(plugin) for plugin in plugins()]
+    return found + [_from_plugin(plugin) for plugin in plugins(GROUP)]
 
 
 def _factory(name: str) -> type:
     """The class behind a kind."""
-    if name in KINDS:
-        return KINDS[name]
-    found = [plugin for plugin in plugins() if plugin.name == name]
-    if not found:
-        raise unknown_name("rule", name, {*_TAKEN, *(plugin.name for plugin in plugins())})
-    if len(found) > 1:
-        value = [plugin.distribution for plugin in found]
-        raise UserError(f"rule {name!r} comes from several plugins", value=value, mend="remove all but one of them")
-    return found[0].load(_TAKEN)
+    return KINDS[name] if name in KINDS else load(GROUP, name, GROUP.noun, GROUP.built_in)
 
 
 def _symbolic(settings: Mapping[str, Any]) -> Rule:
@@ -147,7 +147,7 @@ def _symbolic(settings: Mapping[str, Any]) -> Rule:
 
 def _from_plugin(plugin: Plugin) -> RuleInfo:
     try:
-        factory = plugin.load(_TAKEN)
+        factory = plugin.load()
         return _info(plugin.name, plugin.distribution, factory(), _summary(factory))
     except UserError as error:
         return RuleInfo(plugin.name, plugin.distribution, "", error=str(error))

@@ -11,10 +11,10 @@ import torch
 
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.layout import Layout
+from rayl2o.plugins import Group, Plugin, load, plugins
 from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
 from rayl2o.tasks.data import DATA
 from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.plugins import Plugin, plugins
 from rayl2o.tasks.quadratic import Quadratic
 from rayl2o.tasks.settings import from_settings
 
@@ -45,7 +45,8 @@ NAMED: Mapping[str, NamedTask] = MappingProxyType(
         ),
     }
 )
-_TAKEN = frozenset({*FAMILIES, *NAMED})
+GROUP = Group("rayl2o.tasks", noun="task", key="family", members=(), built_in=frozenset({*FAMILIES, *NAMED}))
+"""Families of other distributions; what :func:`task` makes of one must be a :class:`TaskFamily`."""
 
 
 @dataclass(frozen=True)
@@ -115,21 +116,14 @@ def build(
 
 def tasks() -> list[TaskInfo]:
     """Every family and named task, built-in ones first, then plugins, unusable ones with their error. Reads no data."""
-    return [_built_in(name) for name in (*FAMILIES, *NAMED)] + [_from_plugin(plugin) for plugin in plugins()]
+    return [_built_in(name) for name in (*FAMILIES, *NAMED)] + [_from_plugin(plugin) for plugin in plugins(GROUP)]
 
 
 def _factory(name: str, kind: str) -> type:
     """The class behind a family's name."""
     if name in FAMILIES:
         return FAMILIES[name]
-    found = [plugin for plugin in plugins() if plugin.name == name]
-    if not found:
-        named = NAMED if kind == "task" else ()
-        raise unknown_name(kind, name, {*FAMILIES, *named, *(plugin.name for plugin in plugins())})
-    if len(found) > 1:
-        value = [plugin.distribution for plugin in found]
-        raise UserError(f"task {name!r} comes from several plugins", value=value, mend="remove all but one of them")
-    return found[0].load(_TAKEN)
+    return load(GROUP, name, kind, GROUP.built_in if kind == "task" else FAMILIES)
 
 
 def _make(factory: type, settings: Mapping[str, Any], name: str) -> TaskFamily:
@@ -157,7 +151,7 @@ def _built_in(name: str) -> TaskInfo:
 
 def _from_plugin(plugin: Plugin) -> TaskInfo:
     try:
-        factory = plugin.load(_TAKEN)
+        factory = plugin.load()
         params = _params(factory())
     except UserError as error:
         return TaskInfo(plugin.name, plugin.distribution, "", None, {}, error=str(error))

@@ -10,9 +10,9 @@ import pytest
 from rayl2o.errors import UserError
 from rayl2o.rules.classic import Adagrad, Adam, RmsProp, Sgd
 from rayl2o.rules.dm import DM
-from rayl2o.rules.registry import KINDS, PRESETS, RuleInfo, make, parse_rule, rules
+from rayl2o.rules.registry import GROUP, KINDS, PRESETS, RuleInfo, make, parse_rule, rules
 from rayl2o.rules.rnnprop import RnnProp
-from tests.rules.plugin_files import GOOD, install, installed
+from tests.plugin_files import RULE, install, installed
 
 
 def test_every_rule_is_listed_with_what_it_is() -> None:
@@ -99,7 +99,7 @@ def test_make_names_what_is_wrong(kind: str, settings: dict[str, object], messag
 
 
 def test_a_plugin_is_a_rule_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "signs", "signs_c", GOOD, {"sign": "signs_c:Sign"})
+    install(tmp_path, GROUP, "signs", "signs_c", RULE, {"sign": "signs_c:Sign"})
     with installed(tmp_path, monkeypatch):
         assert vars(parse_rule("sign:lr=0.5")) == {"lr": 0.5}
         info = {info.name: info for info in rules()}["sign"]
@@ -108,7 +108,7 @@ def test_a_plugin_is_a_rule_like_any_other(tmp_path: Path, monkeypatch: pytest.M
 
 def test_broken_and_shadowing_plugins_leave_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {"sign": "signs_d:Sign", "crash": "signs_d_crash:Sign", "adam": "signs_d:Sign"}
-    install(tmp_path, "signs", "signs_d", GOOD.replace("lr: float = 0.01", "lr: float"), entries)
+    install(tmp_path, GROUP, "signs", "signs_d", RULE.replace("lr: float = 0.01", "lr: float"), entries)
     with installed(tmp_path, monkeypatch):
         infos = [info for info in rules() if info.source == "signs"]
         assert parse_rule("adam") == Adam()
@@ -125,6 +125,6 @@ def test_broken_and_shadowing_plugins_leave_the_others_alone(tmp_path: Path, mon
 
 def test_a_name_from_two_plugins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("signs", "symbols"):
-        install(tmp_path, name, f"{name}_e", GOOD, {"sign": f"{name}_e:Sign"})
+        install(tmp_path, GROUP, name, f"{name}_e", RULE, {"sign": f"{name}_e:Sign"})
     with installed(tmp_path, monkeypatch), pytest.raises(UserError, match="comes from several plugins"):
         make("sign", {})

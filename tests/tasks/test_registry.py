@@ -11,8 +11,8 @@ from rayl2o.errors import UserError
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.mlp import MLP
 from rayl2o.tasks.quadratic import Quadratic
-from rayl2o.tasks.registry import build, family_of, task, tasks
-from tests.tasks.plugin_files import GOOD, install, installed
+from rayl2o.tasks.registry import GROUP, build, family_of, task, tasks
+from tests.plugin_files import TASK, install, installed
 
 
 def test_names_and_settings() -> None:
@@ -78,7 +78,7 @@ def test_the_list_says_name_source_and_size(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_plugin_is_a_task_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "bowls", "bowls_c", GOOD, {"bowl": "bowls_c:Bowl"})
+    install(tmp_path, GROUP, "bowls", "bowls_c", TASK, {"bowl": "bowls_c:Bowl"})
     with installed(tmp_path, monkeypatch):
         family = task("bowl", size=2)
         spec = family.sample(torch.Generator())
@@ -94,7 +94,7 @@ def test_a_plugin_is_a_task_like_any_other(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_broken_plugin_breaks_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {"bad": "bowls_d_missing:Bowl", "mlp": "bowls_d:Bowl", "mlp-orig": "bowls_d:Bowl"}
-    install(tmp_path, "bowls", "bowls_d", GOOD, entries)
+    install(tmp_path, GROUP, "bowls", "bowls_d", TASK, entries)
     with installed(tmp_path, monkeypatch):
         assert task("mlp") == MLP()
         assert task("mlp-orig") == MLP()
@@ -109,8 +109,8 @@ def test_a_broken_plugin_breaks_nothing_else(tmp_path: Path, monkeypatch: pytest
 
 
 def test_two_plugins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "bowls", "bowls_e", GOOD, {"bowl": "bowls_e:Bowl"})
-    install(tmp_path, "more-bowls", "bowls_f", GOOD, {"bowl": "bowls_f:Bowl"})
+    install(tmp_path, GROUP, "bowls", "bowls_e", TASK, {"bowl": "bowls_e:Bowl"})
+    install(tmp_path, GROUP, "more-bowls", "bowls_f", TASK, {"bowl": "bowls_f:Bowl"})
     with (
         installed(tmp_path, monkeypatch),
         pytest.raises(UserError, match=r"several plugins: got \['bowls', 'more-bowls'"),
@@ -119,8 +119,8 @@ def test_two_plugins_of_one_name_are_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_plugin_without_the_protocol_or_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = GOOD.replace("def build", "def make").replace("size: int = 3", "size: int")
-    install(tmp_path, "bowls", "bowls_g", code, {"bowl": "bowls_g:Bowl"})
+    code = TASK.replace("def build", "def make").replace("size: int = 3", "size: int")
+    install(tmp_path, GROUP, "bowls", "bowls_g", code, {"bowl": "bowls_g:Bowl"})
     with installed(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="comes from a plugin that is no task family"):
             task("bowl", size=2)

@@ -1,4 +1,4 @@
-"""Installs a throw-away distribution that offers rules by entry point."""
+"""Installs throw-away distributions that offer rules or tasks by entry point."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rayl2o.rules.plugins import plugins
+from rayl2o.plugins import Group, plugins
 
-GOOD = '''
+RULE = '''
 from dataclasses import dataclass
 from typing import ClassVar
 from rayl2o.rules.classic import Classic
@@ -25,15 +25,39 @@ class Sign(Classic):
         return -self.lr * grad.sign(), ()
 '''
 
+TASK = '''
+from dataclasses import dataclass
+from typing import ClassVar
+from rayl2o.tasks.base import TaskSpec
+from rayl2o.tasks.quadratic import Quadratic
 
-def install(folder: Path, name: str, module: str, code: str, entries: Mapping[str, str]) -> None:
+@dataclass(frozen=True)
+class Bowl:
+    """A round bowl."""
+    family: ClassVar[str] = "bowl"
+    size: int = 3
+
+    @property
+    def layout(self):
+        return Quadratic(self.size).layout
+
+    def sample(self, generator):
+        return TaskSpec("bowl", {"size": self.size})
+
+    def build(self, specs, device="cpu", dtype=None):
+        inner = Quadratic(self.size, 0.0, 0.0)
+        return inner.build([inner.sample(__import__("torch").Generator()) for _ in specs], device, dtype)
+'''
+
+
+def install(folder: Path, group: Group, name: str, module: str, code: str, entries: Mapping[str, str]) -> None:
     """A distribution ``name`` in ``folder`` with one module and ``entries`` (entry point name to ``module:object``)."""
     (folder / f"{module}.py").write_text(code)
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     lines = "".join(f"{entry} = {target}\n" for entry, target in entries.items())
-    (info / "entry_points.txt").write_text(f"[rayl2o.rules]\n{lines}")
+    (info / "entry_points.txt").write_text(f"[{group.entry_points}]\n{lines}")
 
 
 @contextmanager
