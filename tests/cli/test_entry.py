@@ -13,6 +13,7 @@ import pytest
 
 from rayl2o.errors import UserError
 from tests.cli.command import TINY, rayl2o, refused
+from tests.interrupting import hear_ctrl_c
 
 CALL = (sys.executable, "-c", "import sys; from rayl2o.cli import main; sys.exit(main())")
 
@@ -85,12 +86,17 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
 def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     args = ("train", "quickstart", *TINY, "updates=100000", "--out", str(folder), "--json")
-    with subprocess.Popen([*CALL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 100
-        while not list(folder.glob("checkpoints/step-*")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+    with subprocess.Popen(
+        [*CALL, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    ) as process:
+        try:
+            deadline = time.monotonic() + 100
+            while not list(folder.glob("checkpoints/step-*")) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err

@@ -22,6 +22,7 @@ from rayl2o.evaluate.pmap import process_map
 from rayl2o.evaluate.runner import Contender, runs
 from rayl2o.rules.classic import Adam, Sgd
 from rayl2o.tasks.quadratic import Quadratic
+from tests.interrupting import hear_ctrl_c
 
 DEADLINE = 120.0
 
@@ -98,6 +99,7 @@ def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
         env={**os.environ, "PYTHONPATH": root},
     )
     assert parent.stdout is not None
