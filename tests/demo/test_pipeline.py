@@ -19,7 +19,7 @@ def test_demo_small(tmp_path: Path) -> None:
 
     out = tmp_path / "demo"
     config = DemoConfig(
-        out=out, overrides=("updates=40", "curriculum.n_train=[40]"), horizon=100, draws=4, tuning_updates=5
+        out=out, overrides=("updates=40", "curriculum.n_train=[100]"), horizon=120, draws=4, tuning_updates=5
     )
     done = run_demo(config, Console(quiet=True))
     told = json.loads(json.dumps(done.to_json(), allow_nan=False))
