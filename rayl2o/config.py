@@ -19,6 +19,7 @@ from rayl2o.meta.rounds import TrainConfig
 from rayl2o.presets import preset_text, presets
 from rayl2o.rules.base import Rule
 from rayl2o.rules.registry import make
+from rayl2o.runtime import RuntimeConfig
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
 
@@ -72,11 +73,12 @@ class OutputConfig:
 
 @dataclass(frozen=True)
 class RunConfig(TrainConfig):
-    """One run: what is trained on what, how, and what is written."""
+    """One run: what is trained on what, how, what is written, and where it runs."""
 
     rule: RuleChoice = field(default_factory=RuleChoice)
     task: TaskChoice = field(default_factory=TaskChoice)
     output: OutputConfig = field(default_factory=OutputConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def make_rule(self) -> Rule:
         """The rule to train."""
