@@ -1,8 +1,42 @@
-"""Every test runs as results are defined: torch on one thread, denormals flushed."""
+"""Every test runs as results are defined: torch on one thread, denormals flushed. One Ray for all tests that need one."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
 torch.set_flush_denormal(True)
+
+SWITCHES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+"""Environment of the tests' Ray; must be set before ray is imported."""
+PLUGINS = Path(__file__).parent / "cluster" / "plugins"
+"""A distribution that the workers of the tests' Ray find, and nobody else."""
+
+
+@pytest.fixture(scope="session")
+def ray_local() -> Iterator[None]:
+    """Whatever connects to a local Ray from now on uses this one. More logical CPUs than cores: nothing waits for a slot."""
+    os.environ.update(SWITCHES)
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
+        ray.init(
+            num_cpus=4,
+            object_store_memory=150 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    yield
+    ray.shutdown()

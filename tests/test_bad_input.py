@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rayl2o import checkpoint
-from rayl2o.config import RunConfig, load
-from rayl2o.meta.rounds import TrainState
+from rayl2o.config import load
 from rayl2o.run import train
+from rayl2o.telemetry import Progress
 from tests.cli.command import TINY, rayl2o, refused
 
 QUICK = ("--task", "mlp-orig", "--steps", "2", "--seeds", "2")
@@ -40,6 +40,11 @@ NAMES = {
     "unknown benchmark": (("bench", "meta-gradients"), ("'meta-gradients'", "meta-gradient")),
     "unknown runtime": (("train", "quickstart", "--runtime", "inlin"), ("'inlin'", "inline")),
     "wrong type of a key": (("train", "quickstart", "updates=ten"), ("'ten'", "whole number")),
+    "unknown estimator": (("train", "quickstart", "estimator=btt"), ("'btt'", "bptt")),
+    "replay of gradients": (("train", "quickstart", "estimator=bptt", "replay.uses=1"), ("replay.uses=1", "estimator=rtg")),
+    "replay of float64": (("train", "quickstart", "unroll.dtype=float64", "replay.uses=1"), ("float64", "replay.uses=0")),
+    "replay that never forgets": (("train", "quickstart", "replay.max_staleness=0"), ("replay.max_staleness",)),
+    "segments of gradients": (("train", "quickstart", "estimator=bptt", "output.segments=true"), ("output.segments=false",)),
     "a boolean for a number": (("train", "quickstart", "slots=true"), ("True", "whole number")),
     "wrong type of a task's setting": (("evaluate", "adam:lr=0.01", *QUICK, "--set", "init_std=big"), ("'big'", "float")),
     "wrong type of a rule's setting": (("evaluate", "adam:lr=fast", *QUICK), ("fast", "number")),
@@ -134,8 +139,8 @@ class _Stop(Exception):
 def unfinished(tmp_path: Path) -> Path:
     """A run that ended after its second checkpoint."""
 
-    def stop(_: RunConfig, state: TrainState, __: dict[str, float]) -> None:
-        if state.round == 5:
+    def stop(progress: Progress) -> None:
+        if progress.round == 5:
             raise _Stop
 
     folder = tmp_path / "run"

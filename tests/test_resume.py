@@ -33,6 +33,17 @@ RUNS = {
         "curriculum.instances=2",
         "output.segments=true",
     ),
+    # segments of earlier rounds are learned from again: students' and teachers', stale ones and used up ones let go
+    "replaying": (
+        "slots=2",
+        "behaviour.imitation=[0.4]",
+        "replay.uses=2",
+        "replay.capacity=7",
+        "replay.updates=2",
+        "replay.batch=1",
+        "replay.max_staleness=5",
+    ),
+    "gradients": ("slots=2", "estimator=bptt", "unroll.credit=exact", "behaviour.imitation=[0.4]"),
     "lagging": ("lag=1", "rule.kind=dm-small", "rule.settings={}", "learner.rtg.clip_norm=1.0"),
 }
 
@@ -66,7 +77,14 @@ def _phi(ended: Ended) -> str:
     return str(json.loads(ended.out)["phi_sha256"])
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("mixed", 1), ("mixed", 2), ("mixed", 3), ("lagging", 1), ("lagging", 2)])
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        *(("mixed", seed) for seed in (1, 2, 3)),
+        *(("replaying", seed) for seed in (1, 2, 3)),
+        *((kind, seed) for kind in ("lagging", "gradients") for seed in (1, 2)),
+    ],
+)
 def test_a_kill_at_a_random_call_changes_nothing(
     kind: str, seed: int, server: Server, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
@@ -113,6 +131,30 @@ def test_a_kill_while_a_file_is_written_changes_nothing(
     assert _phi(server.run(["train", "--resume", folder, "--json"], folder)) == _phi(whole)
     rounds = pq.read_table(folder / "metrics.parquet").column("round").to_pylist()
     assert rounds == [float(i) for i in range(1, json.loads(whole.out)["updates"] + 1)]
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        ("open * replay/.round-", 0.3),  # a segment is being written
+        ("os.rename * replay/.round-", 0.7),  # it gets its name
+        (f".step-{4 * EVERY:08d}.", 0.5),  # segments are there, the checkpoint that names them is not
+        ("os.remove * replay/round-", 0.0),  # the first files that no checkpoint names are being deleted
+        ("os.remove * replay/round-", 1.0),
+    ],
+)
+def test_a_kill_while_replay_files_come_and_go_changes_nothing(
+    part: str, where: float, server: Server, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    whole, folder = undisturbed["replaying"], tmp_path / "run"
+    event, _, place = part.rpartition(" * ")
+    points = [i for i in _touches(whole, place) if whole.files[i - 1].startswith(event)]
+    assert points
+    point = points[round(where * (len(points) - 1))]
+    assert server.run(_args("replaying", folder), folder, file=point).code == KILLED
+    assert _phi(server.run(["train", "--resume", folder, "--json"], folder)) == _phi(whole)
+    manifests = [json.loads((step / "manifest.json").read_text()) for step in _steps(folder)]
+    assert {path.name for path in (folder / "replay").iterdir()} == {n for m in manifests for n in m["meta"]["replay"]}
 
 
 @pytest.fixture

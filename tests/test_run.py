@@ -12,8 +12,8 @@ import torch
 from rayl2o import checkpoint
 from rayl2o.config import RunConfig, load
 from rayl2o.errors import UserError
-from rayl2o.meta.rounds import TrainState
 from rayl2o.run import TrainResult, read_config, resume, scope, train, trained_rule
+from rayl2o.telemetry import Progress
 from rayl2o.trajectory.store import read_ipc, rounds
 from tests.cli.command import TINY
 
@@ -34,8 +34,8 @@ class _Stop(Exception):
 
 
 def _stopped(folder: Path, at: int) -> Path:
-    def stop(_: RunConfig, state: TrainState, __: dict[str, float]) -> None:
-        if state.round == at:
+    def stop(progress: Progress) -> None:
+        if progress.round == at:
             raise _Stop
 
     with pytest.raises(_Stop):
@@ -52,6 +52,8 @@ def test_the_folder_holds_what_is_promised(done: TrainResult) -> None:
         "log.txt",
         "rule.json",
         "rule.safetensors",
+        "status.json",
+        "events",
     }
     assert read_config(done.run) == _config("output.segments=true")
     assert [path.name for path in sorted((done.run / "checkpoints").iterdir())] == ["step-00000006", "step-00000007"]
@@ -144,7 +146,7 @@ def test_another_machine_is_told(
 ) -> None:
     folder = _stopped(tmp_path / "run", 5)
     there = {**scope(), "cpu_capability": "ABACUS"}
-    monkeypatch.setattr("rayl2o.run.scope", lambda: there)
+    monkeypatch.setattr("rayl2o.folder.scope", lambda: there)
     with caplog.at_level(logging.WARNING):
         resume(folder)
     assert any("not bit-identical" in record.getMessage() for record in caplog.records)

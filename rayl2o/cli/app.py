@@ -19,8 +19,10 @@ from rayl2o.cli import (
     import_weights,
     listing,
     segments,
+    status,
     symbols,
     train,
+    tune,
 )
 
 app = typer.Typer(
@@ -36,10 +38,12 @@ _VERBS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("Start here", "demo", demo.verb),
     ("Start here", "list", listing.verb),
     ("The path", "train", train.verb),
+    ("The path", "tune", tune.verb),
     ("The path", "distill", distill.verb),
     ("The path", "finetune", finetune.verb),
     ("The path", "evaluate", evaluate.verb),
     ("The path", "export", export.verb),
+    ("Look closer", "status", status.verb),
     ("Look closer", "symbols", symbols.verb),
     ("Look closer", "segments", segments.verb),
     ("Look closer", "bench", bench.verb),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,9 +11,12 @@ from rayl2o.cli.options import Json, one_thread
 from rayl2o.cli.output import number, output
 from rayl2o.errors import unknown_name
 
+if TYPE_CHECKING:
+    from rayl2o.benchmark import Row
+
 
 def verb(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="meta-gradient or segment.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="meta-gradient, first-order-gap, segment or ray.")],
     as_json: Json = False,
 ) -> None:
     """Measure speed on one thread, each figure beside a rival of the same run."""
@@ -21,14 +24,21 @@ def verb(
     from rayl2o.benchmark import BENCHMARKS
     from rayl2o.cli.progress import waiting
 
-    if name not in BENCHMARKS:
-        raise unknown_name("benchmark", name, BENCHMARKS)
+    known = {**BENCHMARKS, "ray": _ray}
+    if name not in known:
+        raise unknown_name("benchmark", name, known)
     with output(as_json) as says:
         with waiting(f"measuring {name}", says.err):
-            rows = BENCHMARKS[name]()
+            rows = known[name]()
         table = Table(title=name)
         for column in ("figure", "value", "unit", "ratio", "against"):
             table.add_column(column, justify="right" if column in ("value", "ratio") else "left", overflow="fold")
         for row in rows:
             table.add_row(row.name, number(row.value), row.unit, number(row.ratio, 3), row.against or "")
         says.result({"rows": [dict(vars(row)) for row in rows]}, table)
+
+
+def _ray() -> list[Row]:
+    from rayl2o.cluster.benchmark import ray_rows  # loads Ray
+
+    return ray_rows()

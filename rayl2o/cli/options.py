@@ -20,6 +20,21 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the task, such as activation=relu; repeatable.", show_default=False),
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="inline (this process), local (starts Ray here) or cluster (joins one); default: as the config says.",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None, typer.Option("--address", help="auto or HOST:PORT of the Ray cluster to join.", show_default=False)
+]
+RolloutWorkers = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, help="Roll-out workers on Ray; 0 for one per free CPU.", show_default=False),
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that share the work.")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -19,21 +18,21 @@ from rich.table import Table
 
 from rayl2o.checkpoint import replace_file
 from rayl2o.config import RunConfig, load
+from rayl2o.demo.place import PLACES, Place
 from rayl2o.demo.presentation import Findings, report_data
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.evaluate.comparison import Row, compare
-from rayl2o.evaluate.pmap import process_map
 from rayl2o.evaluate.report import write
 from rayl2o.evaluate.runner import Contender, Run, runs
 from rayl2o.evaluate.table import result_table
 from rayl2o.evaluate.tuning import Tuned, TuningJob, tune_all
-from rayl2o.meta.rounds import TrainState
 from rayl2o.rules.files import LoadedRule, save_rule
-from rayl2o.run import TrainResult, train, trained_rule
+from rayl2o.run import TrainResult, trained_rule
 from rayl2o.symbolic.distill import Distillation, DistillConfig, distill
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
+from rayl2o.telemetry import Progress as RunProgress
 
 HORIZON = 1000
 SCORING_SEEDS = {"digits": tuple(range(1000, 1020)), "mnist": tuple(range(1000, 1010))}
@@ -62,6 +61,7 @@ class DemoConfig:
         horizon: Inner steps of tuning, selection and comparison.
         draws: Settings tried for each classic rule on each task.
         tuning_updates: Updates of the formula's coefficients.
+        runtime: ``local`` (Ray on this machine) or ``inline`` (no Ray); the numbers are the same.
     """
 
     data: str = "digits"
@@ -72,8 +72,11 @@ class DemoConfig:
     horizon: int = HORIZON
     draws: int = 40
     tuning_updates: int = 150
+    runtime: str = "local"
 
     def __post_init__(self) -> None:
+        if self.runtime not in PLACES:
+            raise unknown_name("runtime of the demo", self.runtime, PLACES)
         if self.data not in ("digits", "mnist"):
             raise unknown_name("data set", self.data, ("digits", "mnist"))
 
@@ -126,12 +129,13 @@ def run_demo(config: DemoConfig, console: Console) -> DemoResult:
     for family in families.values():
         family.build([family.sample(torch.Generator())])  # missing data ends here, before any work
     _clear(config.out)
-    with _progress(console) as progress, ThreadPoolExecutor(1) as background:
-        pending = _tune_meanwhile(config, families, progress, background)
-        trained, result = _train(run_config, config.out / "train", progress)
+    place = PLACES[config.runtime]
+    with place() as where, _progress(console) as progress, ThreadPoolExecutor(1) as background:
+        pending = _tune_meanwhile(config, families, where, progress, background)
+        trained, result = _train(run_config, config.out / "train", where, progress)
         distillation = _distil(config, trained, families[TRAINED_TASK], progress)
         tuned = pending.result()
-        found = _compare(config, trained, distillation, tuned, families, progress)
+        found = _compare(config, trained, distillation, tuned, families, where, progress)
     rows = compare(found, NETWORK, [TRAINED_TASK])
     _write_rules(config.out, distillation)
     seconds = time.perf_counter() - begun
@@ -176,7 +180,11 @@ def _clear(out: Path) -> None:
 
 
 def _tune_meanwhile(
-    config: DemoConfig, families: Mapping[str, TaskFamily], progress: Progress, background: ThreadPoolExecutor
+    config: DemoConfig,
+    families: Mapping[str, TaskFamily],
+    where: Place,
+    progress: Progress,
+    background: ThreadPoolExecutor,
 ) -> Future[list[Tuned]]:
     jobs = [
         TuningJob(kind, name, family, TUNING_SEEDS, config.scoring_seeds, config.horizon, config.draws)
@@ -184,11 +192,11 @@ def _tune_meanwhile(
         for kind in CLASSIC
     ]
     bar = progress.add_task("tune rivals", total=len(jobs), note=f"{config.draws} draws each, in the background")
-    workers = max(1, len(os.sched_getaffinity(0)) - 1)
+    meanwhile = where.spread(1)
 
     def work() -> list[Tuned]:
         tuned = []
-        for one in tune_all(jobs, process_map(workers)):
+        for one in tune_all(jobs, meanwhile):
             tuned.append(one)
             progress.update(bar, advance=1, note=f"{one.task}: {one.label} {one.score:.4f}")
         return tuned
@@ -196,15 +204,13 @@ def _tune_meanwhile(
     return background.submit(work)
 
 
-def _train(run_config: RunConfig, out: Path, progress: Progress) -> tuple[LoadedRule, TrainResult]:
+def _train(run_config: RunConfig, out: Path, where: Place, progress: Progress) -> tuple[LoadedRule, TrainResult]:
     bar = progress.add_task("meta-train", total=run_config.updates, note="")
 
-    def on_round(config: RunConfig, state: TrainState, metrics: dict[str, float]) -> None:
-        horizon = config.curriculum.n_train[int(metrics["stage"])]
-        note = f"loss {metrics['loss']:.3f}, horizon {horizon}"
-        progress.update(bar, completed=state.round, note=note)
+    def on_round(now: RunProgress) -> None:
+        progress.update(bar, completed=now.round, note=f"loss {now.metrics['loss']:.3f}, horizon {now.horizon}")
 
-    result = train(run_config, out, on_round)
+    result = where.train(run_config, out, on_round)
     return trained_rule(out), result
 
 
@@ -223,14 +229,14 @@ def _compare(
     distillation: Distillation,
     tuned: Sequence[Tuned],
     families: Mapping[str, TaskFamily],
+    where: Place,
     progress: Progress,
 ) -> list[Run]:
     per_task = {name: contenders(trained, distillation, [t for t in tuned if t.task == name]) for name in families}
     total = sum(len(group) for group in per_task.values())
     bar = progress.add_task("compare", total=total, note=f"{len(config.scoring_seeds)} fresh seeds")
     found = []
-    spread = process_map(len(os.sched_getaffinity(0)))
-    for one in runs(per_task, families, config.scoring_seeds, config.horizon, pmap=spread):
+    for one in runs(per_task, families, config.scoring_seeds, config.horizon, pmap=where.spread(0)):
         found.append(one)
         progress.update(bar, advance=1, note=f"{one.task}: {one.rule}")
     return found
@@ -249,4 +255,5 @@ def _write_json(path: Path, data: object) -> None:
 
 
 def _command(config: DemoConfig) -> str:
-    return f"rayl2o demo --data {config.data} --seed {config.seed} --out {config.out}"
+    inline = " --runtime inline" if config.runtime == "inline" else ""
+    return f"rayl2o demo --data {config.data} --seed {config.seed} --out {config.out}{inline}"

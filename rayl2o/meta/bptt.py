@@ -23,7 +23,8 @@ def bptt(
 ) -> tuple[Phi, Tensor]:
     """Gradient of the window's meta-loss in phi, with a graph over the whole unroll (memory grows with U).
 
-    The same trajectory as :func:`rayl2o.unroll.rollout.rollout` makes from the same arguments. Divergence is not handled.
+    The same trajectory as :func:`rayl2o.unroll.rollout.rollout` makes from the same arguments. An instance that diverged in an
+    earlier window stands still and adds nothing; one that diverges in this window may make the gradient not finite.
 
     Args:
         rule, config, ticket, slot_state, phi: As in ``rollout``; ``config.credit`` and sampling are ignored.
@@ -37,7 +38,7 @@ def bptt(
     state = slot_state or start(rule, teachers, config, ticket, phi, task)
     leaves = {name: value.detach().clone().requires_grad_() for name, value in phi.items()}
     acting, weights = actors(config, ticket, state), config.weights()
-    params, grad = state.params, state.grad
+    params, grad = state.params, torch.where(state.alive[:, None], state.grad, 0.0)
     rule_state, teacher_states = state.rule_state, list(state.teacher_states)
     total = torch.zeros((), dtype=config.torch_dtype)
     with torch.enable_grad():
@@ -47,12 +48,12 @@ def bptt(
             for i, teacher in enumerate(teachers):
                 teacher_delta, teacher_states[i] = teacher.update({}, inputs, teacher_states[i])
                 delta = torch.where((acting[s] == i + 1)[:, None], teacher_delta, delta)
-            params = params + delta
+            params = params + torch.where(state.alive[:, None], delta, 0.0)
             batch = task.draw_batch(batch_seeds(ticket, state.step + s + 1))
             if not params.requires_grad:
                 params.requires_grad_()
             losses = task.loss(params, batch)
-            total = total + weights[s] * losses.mean()
+            total = total + weights[s] * torch.where(state.alive, losses, 0.0).mean()
             if s < config.steps - 1:
                 (grad,) = torch.autograd.grad(losses.sum(), params, create_graph=second_order, retain_graph=True)
                 grad = grad if second_order else grad.detach()

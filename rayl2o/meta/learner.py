@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from rayl2o.meta.gradient import Gradient, combine
 from rayl2o.meta.losses import imitation_loss, rtg_loss
 from rayl2o.meta.optimizer import MetaOptimizerConfig, apply_gradient
 from rayl2o.rules.base import Phi, Rule
@@ -72,9 +74,28 @@ def learner_step(
     own = [s for s in segments if s.source.behaviour != TEACHER]
     taught = [s for s in segments if s.source.behaviour == TEACHER]
     if own:
-        state, _, metrics["grad_norm"] = _update(rule, config, state, own, "rtg", rtg_loss)
+        grads, value = meta_gradient(rule, state.phi, own, rtg_loss)
+        state, metrics["grad_norm"] = _update(config, state, "rtg", grads, float(value))
     if taught:
-        state, metrics["imitation_loss"], _ = _update(rule, config, state, taught, "imitation", imitation_loss)
+        grads, value = meta_gradient(rule, state.phi, taught, imitation_loss)
+        state, _ = _update(config, state, "imitation", grads, float(value))
+        metrics["imitation_loss"] = float(value)
+    return state, metrics
+
+
+def gradient_step(
+    config: LearnerConfig, state: LearnerState, gradients: Sequence[Gradient]
+) -> tuple[LearnerState, dict[str, float]]:
+    """The updates of one round from gradients that were made elsewhere; otherwise as :func:`learner_step`."""
+    metrics: dict[str, float] = {}
+    own = [g for g in gradients if g.source.behaviour != TEACHER]
+    taught = [g for g in gradients if g.source.behaviour == TEACHER]
+    if own:
+        grads, value = combine(own)
+        state, metrics["grad_norm"] = _update(config, state, "rtg", grads, value)
+    if taught:
+        grads, metrics["imitation_loss"] = combine(taught)
+        state, _ = _update(config, state, "imitation", grads, metrics["imitation_loss"])
     return state, metrics
 
 
@@ -89,12 +110,12 @@ def meta_gradient(rule: Rule, phi: Phi, segments: Sequence[Segment], loss: Loss 
 
 
 def _update(
-    rule: Rule, config: LearnerConfig, state: LearnerState, segments: Sequence[Segment], name: str, loss: Loss
-) -> tuple[LearnerState, float, float]:
-    grads, value = meta_gradient(rule, state.phi, segments, loss)
+    config: LearnerConfig, state: LearnerState, name: str, grads: Phi, value: float
+) -> tuple[LearnerState, float]:
+    """One step of the named meta-optimizer, or a skip; and the gradient's norm."""
     norm = float(torch.stack([grads[name].square().sum() for name in sorted(grads)]).sum().sqrt())
-    if not (torch.isfinite(torch.tensor(norm)) and torch.isfinite(value)):
-        return _skip(config, state), float(value), norm
+    if not (math.isfinite(norm) and math.isfinite(value)):
+        return _skip(config, state), norm
     optimizer = config.rtg if name == "rtg" else config.imitation
     phi, slots = apply_gradient(optimizer, state.phi, grads, state.optimizers[name])
     updates = state.updates + 1
@@ -107,7 +128,6 @@ def _update(
             updates=updates,
             in_a_row=0,
         ),
-        float(value),
         norm,
     )
 

@@ -1,4 +1,4 @@
-"""The round loop as pure functions: plan, roll out, absorb, judge. A runtime only supplies an ordered map for the jobs.
+"""The round loop as pure functions: plan, roll out, learn, judge. A runtime only says who runs a job, and where.
 
 A round is one segment from every slot, then the learner's updates. Version = rounds completed; round r (from 1) acts with version
 ``max(0, r - 1 - lag)``. Nothing depends on who runs a job or when, so inline and distributed runs end with the same bytes.
@@ -6,106 +6,49 @@ A round is one segment from every slot, then the learner's updates. Version = ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
-
-import torch
 
 from rayl2o.errors import UserError
-from rayl2o.meta.behaviour import BehaviourConfig, plan_behaviour
-from rayl2o.meta.curriculum import (
-    CurriculumConfig,
-    CurriculumState,
-    Decision,
-    equal_stage,
-    judge,
-    rebase,
-)
-from rayl2o.meta.learner import LearnerConfig, LearnerState, fresh_learner, learner_step
+from rayl2o.meta.behaviour import plan_behaviour
+from rayl2o.meta.curriculum import CurriculumState, equal_stage
+from rayl2o.meta.estimators import perform
+from rayl2o.meta.gradient import Contribution, Gradient, diverged, mean_loss, tally
+from rayl2o.meta.learner import LearnerState, fresh_learner, gradient_step, learner_step
+from rayl2o.meta.replay import ReplayState, draws, sample, take
+from rayl2o.meta.training import Job, TrainConfig, TrainState
+from rayl2o.meta.validation import Pmap, rebaseline, settle, validate, validation_due, validation_score
 from rayl2o.rules.base import Phi, Rule
-from rayl2o.seeds import derive_seed, generator
+from rayl2o.seeds import generator
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.unroll.closed_loop import closed_loop
-from rayl2o.unroll.rollout import rollout
-from rayl2o.unroll.segment import OK, Segment
-from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.ticket import SlotState, Ticket
 
-Pmap = Callable[..., Iterable[Any]]
-"""An ordered map: ``map`` itself, or one that spreads the calls over processes."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One meta-training.
-
-    Attributes:
-        seed: Every draw of the run derives from it.
-        updates: Rounds at most; a curriculum may end earlier.
-        slots: Slots, each with its own trajectory.
-        instances: K, instances side by side in a slot.
-        lag: 0 is strictly on-policy; 1 lets roll-outs and learning overlap.
-        unroll, learner, curriculum, behaviour: See each.
-    """
-
-    seed: int = 0
-    updates: int = 1000
-    slots: int = 1
-    instances: int = 1
-    lag: int = 0
-    unroll: UnrollConfig = field(default_factory=UnrollConfig)
-    learner: LearnerConfig = field(default_factory=LearnerConfig)
-    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
-    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "slots", "instances"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1", value=getattr(self, name), mend="give a positive number")
-        if self.lag not in (0, 1):
-            raise UserError(
-                "lag must be 0 or 1", value=self.lag, mend="0 is on-policy, 1 overlaps roll-out and learning"
-            )
-        odd = [n for n in self.curriculum.n_train if n % self.unroll.steps]
-        if odd:
-            raise UserError(
-                f"horizons must be multiples of unroll.steps={self.unroll.steps}", value=odd, mend="change either"
-            )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One roll-out: what a worker is handed besides phi."""
-
-    ticket: Ticket
-    slot_state: SlotState | None
-    version: int
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """Everything that a run needs to go on.
-
-    Attributes:
-        learner, curriculum: See each.
-        best: Phi of the best validation of this stage (or of the last stage that brought something).
-        slots: Per slot, the live ticket and its state (None before its first segment).
-        history: Phi by version, as far back as the next round may act with it.
-        round: Rounds completed; also the version of the newest phi.
-        inner_steps: Inner steps made, all instances.
-        scores: Validation scores so far as (round, stage, score).
-    """
-
-    learner: LearnerState
-    curriculum: CurriculumState
-    best: Phi
-    slots: tuple[tuple[Ticket, SlotState | None], ...]
-    history: dict[int, Phi]
-    round: int = 0
-    inner_steps: int = 0
-    scores: tuple[tuple[int, int, float], ...] = ()
+__all__ = [
+    "Contribution",
+    "Job",
+    "Pmap",
+    "TrainConfig",
+    "TrainState",
+    "absorb",
+    "acting_version",
+    "finished",
+    "fresh_state",
+    "learn",
+    "make_ticket",
+    "next_ticket",
+    "perform",
+    "plan_round",
+    "rebaseline",
+    "result",
+    "run_round",
+    "settle",
+    "stage_of",
+    "validate",
+    "validation_due",
+    "validation_score",
+]
 
 
 def fresh_state(rule: Rule, family: TaskFamily, config: TrainConfig, run_id: str) -> TrainState:
@@ -127,6 +70,16 @@ def make_ticket(family: TaskFamily, config: TrainConfig, run_id: str, slot: int,
     return Ticket(run_id, config.seed, slot, ordinal, specs, n_train, behaviour, teachers, share)
 
 
+def next_ticket(family: TaskFamily, config: TrainConfig, ticket: Ticket, stage: int) -> Ticket:
+    """The ticket that follows one whose trajectory is over, with the stage of the round in which it begins."""
+    return make_ticket(family, config, ticket.run_id, ticket.slot, ticket.ordinal + 1, stage)
+
+
+def acting_version(config: TrainConfig, round: int) -> int:
+    """Version of phi that acts in a round (from 1)."""
+    return max(0, round - 1 - config.lag)
+
+
 def plan_round(family: TaskFamily, config: TrainConfig, state: TrainState) -> tuple[TrainState, list[Job], Phi]:
     """The jobs of the next round, in slot order, and the phi that acts.
 
@@ -134,40 +87,75 @@ def plan_round(family: TaskFamily, config: TrainConfig, state: TrainState) -> tu
     """
     stage = stage_of(config, state)
     slots = tuple(
-        (make_ticket(family, config, ticket.run_id, ticket.slot, ticket.ordinal + 1, stage), None)
+        (next_ticket(family, config, ticket, stage), None)
         if slot_state is not None and slot_state.finished(ticket)
         else (ticket, slot_state)
         for ticket, slot_state in state.slots
     )
-    version = max(0, state.round - config.lag)
+    version = acting_version(config, state.round + 1)
     jobs = [Job(ticket, slot_state, version) for ticket, slot_state in slots]
     return replace(state, slots=slots), jobs, state.history[version]
 
 
-def perform(rule: Rule, config: UnrollConfig, phi: Phi, job: Job) -> tuple[Segment, SlotState]:
-    """One job, anywhere."""
-    return rollout(rule, config, job.ticket, job.slot_state, phi, job.version)
-
-
-def absorb(
-    rule: Rule, config: TrainConfig, state: TrainState, results: Sequence[tuple[Segment, SlotState]]
+def learn(
+    rule: Rule, config: TrainConfig, state: TrainState, contributions: Sequence[Contribution], done: int
 ) -> tuple[TrainState, dict[str, float]]:
-    """The learner's updates of a round, and the slots' new states."""
-    segments = [segment for segment, _ in results]
+    """The learner's part of a round: updates of phi, counters, the next version. ``state.slots`` is neither read nor changed.
+
+    Args:
+        rule, config: What is trained, how.
+        state: Where the run stands.
+        contributions: What the roll-outs brought, in any order.
+        done: Trajectories that ended in this round.
+
+    Returns:
+        The state with one more version and round, and metrics as :func:`run_round` lists them.
+    """
+    segments = [one for one in contributions if isinstance(one, Segment)]
+    gradients = [one for one in contributions if isinstance(one, Gradient)]
     learner, metrics = learner_step(rule, config.learner, state.learner, segments)
-    slots = tuple((ticket, after) for (ticket, _), (_, after) in zip(state.slots, results, strict=True))
-    done = sum(after.finished(ticket) for ticket, after in slots)
+    learner, more = gradient_step(config.learner, learner, gradients)
+    metrics |= more
+    replay = state.replay
+    if config.replay.uses:
+        learner, replay, more = _replay(rule, config, state, learner, segments)
+        metrics |= more
     curriculum = replace(state.curriculum, pending=state.curriculum.pending + done)
-    inner_steps = state.inner_steps + sum(int(s.valid.sum()) for s in segments)
+    tallies = [tally(one) for one in contributions]
+    inner_steps = state.inner_steps + sum(one.steps for one in tallies)
     metrics |= {
-        "loss": _mean_loss(segments),
+        "loss": mean_loss(tallies),
         "stage": float(stage_of(config, state)),
-        "diverged": float(sum(status != OK for s in segments for status in s.status)),
+        "diverged": float(diverged(tallies)),
         "inner_steps": float(inner_steps),
         "skipped": float(learner.skipped),
     }
-    state = replace(state, slots=slots, curriculum=curriculum, inner_steps=inner_steps)
+    state = replace(state, curriculum=curriculum, inner_steps=inner_steps, replay=replay)
     return _versioned(config, state, learner), metrics
+
+
+def _replay(
+    rule: Rule, config: TrainConfig, state: TrainState, learner: LearnerState, segments: Sequence[Segment]
+) -> tuple[LearnerState, ReplayState, dict[str, float]]:
+    """The replay updates of a round, from what earlier rounds left; then this round's segments are kept."""
+    replay, used = state.replay, 0
+    for i in range(config.replay.updates):
+        count = config.replay.batch or config.slots
+        again, replay = sample(config.replay, replay, state.round, count, draws(config.seed, state.round + 1, i))
+        learner, _ = learner_step(rule, config.learner, learner, again)
+        used += len(again)
+    replay = take(config.replay, replay, segments, state.round + 1)
+    return learner, replay, {"replayed": float(used), "replay_size": float(len(replay.entries))}
+
+
+def absorb(
+    rule: Rule, config: TrainConfig, state: TrainState, results: Sequence[tuple[Contribution, SlotState]]
+) -> tuple[TrainState, dict[str, float]]:
+    """:func:`learn` from the results of all slots, in slot order, and the slots' new states."""
+    slots = tuple((ticket, after) for (ticket, _), (_, after) in zip(state.slots, results, strict=True))
+    done = sum(after.finished(ticket) for ticket, after in slots)
+    state, metrics = learn(rule, config, state, [contribution for contribution, _ in results], done)
+    return replace(state, slots=slots), metrics
 
 
 def stage_of(config: TrainConfig, state: TrainState) -> int:
@@ -177,77 +165,12 @@ def stage_of(config: TrainConfig, state: TrainState) -> int:
     return state.curriculum.stage
 
 
-def _mean_loss(segments: Sequence[Segment]) -> float:
-    """Mean loss over the steps that count, all segments."""
-    total, count = 0.0, 0
-    for s in segments:
-        counted = torch.arange(s.loss.shape[1])[None] <= s.valid[:, None]
-        counted &= torch.isfinite(s.loss)
-        total += float(s.loss[counted].double().sum())
-        count += int(counted.sum())
-    return total / max(count, 1)
-
-
 def _versioned(config: TrainConfig, state: TrainState, learner: LearnerState) -> TrainState:
     """Completes a round: a new version of phi, history trimmed to what ``lag`` can ask for."""
     version = state.round + 1
     history = {**state.history, version: learner.phi}
     kept = {v: phi for v, phi in history.items() if v >= version - config.lag}
     return replace(state, learner=learner, history=kept, round=version)
-
-
-def validation_due(config: TrainConfig, state: TrainState) -> bool:
-    """Whether this round boundary has a validation."""
-    algorithm1 = config.curriculum.kind == "algorithm1"
-    return algorithm1 and not state.curriculum.finished and state.curriculum.pending >= config.curriculum.period
-
-
-def validation_score(rule: Rule, family: TaskFamily, config: TrainConfig, phi: Phi, horizon: int) -> float:
-    """Mean loss over ``horizon`` steps and over fixed fresh instances; the same tasks, starts and minibatches every time.
-
-    The published code scores the last minibatch only (paper-facts 2.1); the mean over the horizon is what is compared in the end
-    and is less noisy.
-    """
-    count = config.curriculum.instances
-    draws = generator(config.seed, "validation-task")
-    task = family.build([family.sample(draws) for _ in range(count)], dtype=config.unroll.torch_dtype)
-    curves = closed_loop(
-        rule,
-        phi,
-        task,
-        [derive_seed(config.seed, "validation-init", k) for k in range(count)],
-        lambda step: [derive_seed(config.seed, "validation-batch", k, step) for k in range(count)],
-        horizon,
-        config.unroll.loss_cap,
-    )
-    return float(curves.loss.double().mean())
-
-
-def validate(
-    rule: Rule, family: TaskFamily, config: TrainConfig, state: TrainState, pmap: Pmap = map
-) -> tuple[TrainState, Decision]:
-    """A validation at a round boundary and its consequences: best phi kept, stage advanced, or training ended.
-
-    Restoring the best phi replaces the newest version (the boundary belongs to the round just completed). Live trajectories
-    finish with their ticket's horizon; Adam's moments are kept.
-    """
-    score_of = partial(validation_score, rule, family, config)
-    horizon = config.curriculum.valid_horizon(state.curriculum.stage)
-    (score,) = pmap(score_of, [state.learner.phi], [horizon])
-    scores = (*state.scores, (state.round, state.curriculum.stage, score))
-    curriculum, decision = judge(config.curriculum, state.curriculum, score)
-    state = replace(state, curriculum=curriculum, scores=scores)
-    if decision is Decision.KEEP:
-        return replace(state, best=state.learner.phi), decision
-    if decision is Decision.CONTINUE:
-        return state, decision
-    learner = replace(state.learner, phi=state.best, anchor=state.best)
-    state = replace(state, learner=learner, history={**state.history, state.round: state.best})
-    if decision is Decision.ADVANCE:
-        horizon = config.curriculum.valid_horizon(curriculum.stage)
-        (baseline,) = pmap(score_of, [state.best], [horizon])
-        state = replace(state, curriculum=rebase(curriculum, baseline))
-    return state, decision
 
 
 def finished(config: TrainConfig, state: TrainState) -> bool:
@@ -267,10 +190,11 @@ def run_round(
 
     Returns:
         The state at the round boundary and its metrics: ``loss`` (mean over the counted steps), ``grad_norm``,
-        ``imitation_loss``, ``stage``, ``diverged``, ``inner_steps``, ``skipped``, and ``score`` where there was a validation.
+        ``imitation_loss``, ``stage``, ``diverged``, ``inner_steps``, ``skipped``, with replay ``replayed`` (segments learned from
+        again) and ``replay_size``, and ``score`` where there was a validation.
     """
     state, jobs, phi = plan_round(family, config, state)
-    results = list(pmap(partial(perform, rule, config.unroll, phi), jobs))
+    results = list(pmap(partial(perform, rule, config, phi), jobs))
     state, metrics = absorb(rule, config, state, results)
     if validation_due(config, state):
         state, _ = validate(rule, family, config, state, pmap)

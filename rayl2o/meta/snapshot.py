@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,14 +12,19 @@ from torch import Tensor
 from rayl2o.errors import UserError
 from rayl2o.meta.curriculum import CurriculumState
 from rayl2o.meta.learner import LearnerState
-from rayl2o.meta.rounds import TrainState
+from rayl2o.meta.replay import Kept, ReplayState
+from rayl2o.meta.training import TrainState
+from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.ticket import SlotState, Ticket
 
 _SLOT_TENSORS = ("params", "grad", "loss", "alive")
 
 
 def dump(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by path (``phi/NAME``, ``slot/0/params``, ...) and JSON-able metadata."""
+    """Tensors by path (``phi/NAME``, ``slot/0/params``, ...) and JSON-able metadata.
+
+    Of replayed segments only the bookkeeping is in it: they lie in files of their own (:mod:`rayl2o.meta.replay_files`).
+    """
     learner = state.learner
     tensors: dict[str, Tensor] = {}
     slots: list[dict[str, Any]] = []
@@ -47,16 +52,20 @@ def dump(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "slots": slots,
         "round": state.round,
         "inner_steps": state.inner_steps,
+        "replay": {
+            "entries": [{"key": kept.key, "uses": kept.uses} for kept in state.replay.entries],
+            "drops": state.replay.drops,
+        },
         "scores": [[r, stage, None if math.isnan(score) else score] for r, stage, score in state.scores],
     }
     return tensors, meta
 
 
-def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> TrainState:
-    """Inverse of :func:`dump`.
+def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], replayed: Sequence[Segment] = ()) -> TrainState:
+    """Inverse of :func:`dump`; ``replayed`` are the replayed segments, in the order of their entries.
 
     Raises:
-        UserError: If the metadata or the tensors do not describe a training state.
+        UserError: If the metadata, the tensors or the segments do not describe a training state.
     """
     try:
         learner = LearnerState(
@@ -76,11 +85,26 @@ def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> TrainStat
             round=int(meta["round"]),
             inner_steps=int(meta["inner_steps"]),
             scores=tuple((int(r), int(s), math.nan if x is None else float(x)) for r, s, x in meta["scores"]),
+            replay=_replay(meta.get("replay"), replayed),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             "the checkpoint does not hold a training state", value=str(error), mend="resume from another checkpoint"
         ) from error
+
+
+def _replay(meta: Mapping[str, Any] | None, segments: Sequence[Segment]) -> ReplayState:
+    """None: of a state that knew of no replay."""
+    if meta is None:
+        return ReplayState()
+    entries = tuple(
+        Kept(segment, int(entry["uses"]), int(entry["key"][0]))
+        for entry, segment in zip(meta["entries"], segments, strict=True)
+    )
+    for kept, entry in zip(entries, meta["entries"], strict=True):
+        if list(kept.key) != list(entry["key"]):
+            raise ValueError(f"replayed segment {list(kept.key)} stands where {entry['key']} should")
+    return ReplayState(entries, {str(reason): int(count) for reason, count in meta["drops"].items()})
 
 
 def _slot(tensors: Mapping[str, Tensor], i: int, slot: Mapping[str, Any]) -> tuple[Ticket, SlotState | None]:

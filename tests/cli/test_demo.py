@@ -20,6 +20,7 @@ class _Config:
     data: str
     out: Path
     seed: int
+    runtime: str
 
 
 class _Result:

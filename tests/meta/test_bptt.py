@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from rayl2o.meta.bptt import bptt
 from rayl2o.rules.registry import make
 from rayl2o.seeds import generator
 from rayl2o.tasks.registry import task
+from rayl2o.unroll.rollout import actors, rollout
+from rayl2o.unroll.segment import MIX
 from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import Ticket
 
@@ -35,3 +39,24 @@ def test_first_order_leaves_something_out() -> None:
     phi = RULE.init_phi(generator("phi"), dtype=torch.float64)
     first, exact = (bptt(RULE, CONFIG, TICKET, None, phi, second_order=order)[0] for order in (False, True))
     assert not torch.allclose(first["linear.w"], exact["linear.w"], rtol=1e-4)
+
+
+def test_an_instance_that_diverged_before_stands_still() -> None:
+    """A teacher would throw it to where nothing is finite."""
+    quadratic, phi = task("quadratic"), RULE.init_phi(generator("phi"), dtype=torch.float64)
+    specs = tuple(quadratic.sample(generator("q", k)) for k in range(2))
+    config = UnrollConfig(steps=3, dtype="float64")
+    for slot in range(1000):
+        ticket = Ticket("t", 0, slot, 0, specs, 100, MIX, ("sgd:lr=1e308",), 0.5)
+        begin = rollout(RULE, config, replace(ticket, teacher_share=0.0), None, phi)[1]
+        acting = actors(config, ticket, begin)
+        if acting.t().tolist() == [[0, 0, 0], [1, 1, 0]]:
+            break
+    wild, _ = bptt(RULE, config, ticket, begin, phi, second_order=True)
+    assert not all(bool(torch.isfinite(grad).all()) for grad in wild.values())
+    dead = replace(begin, alive=torch.tensor([True, False]))
+    grads, objective = bptt(RULE, config, ticket, dead, phi, second_order=True)
+    segment, _ = rollout(RULE, config, ticket, dead, phi)
+    assert float(objective) > 0
+    assert abs(float(objective) - float(segment.loss[0, 1:].sum()) / 2) < 1e-12 * float(objective)
+    assert all(bool(torch.isfinite(grad).all()) for grad in grads.values())

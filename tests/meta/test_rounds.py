@@ -16,8 +16,14 @@ from rayl2o.meta.curriculum import CurriculumConfig, Decision
 from rayl2o.meta.rounds import (
     TrainConfig,
     TrainState,
+    absorb,
+    acting_version,
     finished,
     fresh_state,
+    learn,
+    make_ticket,
+    next_ticket,
+    perform,
     plan_round,
     result,
     run_round,
@@ -75,6 +81,30 @@ def test_cut_at_any_boundary_and_resumed_ends_with_the_same_bytes(lag: int) -> N
         assert digest(ended.learner.phi) == digest(whole.learner.phi)
         assert digest(dump(ended)[0]) == digest(dump(whole)[0])
         assert dump(ended)[1] == dump(whole)[1]
+
+
+def test_the_learner_s_part_of_a_round_needs_no_slots() -> None:
+    state = _run(CONFIG, rounds=3)
+    planned, jobs, phi = plan_round(FAMILY, CONFIG, state)
+    results = [perform(RULE, CONFIG, phi, job) for job in jobs]
+    whole, metrics = absorb(RULE, CONFIG, planned, results)
+    done = sum(after.finished(job.ticket) for job, (_, after) in zip(jobs, results, strict=True))
+    assert done == 2
+    bare, same = learn(RULE, CONFIG, replace(state, slots=()), [one for one, _ in results], done)
+    assert bare.slots == ()
+    assert same == metrics
+    assert dump(replace(bare, slots=whole.slots))[1] == dump(whole)[1]
+    assert digest(dump(replace(bare, slots=whole.slots))[0]) == digest(dump(whole)[0])
+
+
+def test_the_next_ticket_is_the_slot_s_next_trajectory() -> None:
+    ticket = make_ticket(FAMILY, CONFIG, "run", 1, 4, 0)
+    assert next_ticket(FAMILY, CONFIG, ticket, 1) == make_ticket(FAMILY, CONFIG, "run", 1, 5, 1)
+
+
+@pytest.mark.parametrize(("lag", "versions"), [(0, [0, 1, 2, 3]), (1, [0, 0, 1, 2])])
+def test_the_acting_version(lag: int, versions: list[int]) -> None:
+    assert [acting_version(replace(CONFIG, lag=lag), round) for round in (1, 2, 3, 4)] == versions
 
 
 def test_the_map_may_finish_jobs_in_any_order() -> None:

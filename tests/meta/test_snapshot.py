@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from rayl2o.checkpoint import digest
 from rayl2o.errors import UserError
 from rayl2o.meta.behaviour import BehaviourConfig
 from rayl2o.meta.curriculum import CurriculumConfig
+from rayl2o.meta.replay import ReplayConfig
 from rayl2o.meta.rounds import TrainConfig, TrainState, fresh_state, run_round
 from rayl2o.meta.snapshot import dump, restore
 from rayl2o.rules.registry import make
@@ -25,10 +27,10 @@ CONFIG = TrainConfig(
 )
 
 
-def _state(rounds: int) -> TrainState:
-    state = fresh_state(RULE, FAMILY, CONFIG, "run")
+def _state(rounds: int, config: TrainConfig = CONFIG) -> TrainState:
+    state = fresh_state(RULE, FAMILY, config, "run")
     for _ in range(rounds):
-        state, _ = run_round(RULE, FAMILY, CONFIG, state)
+        state, _ = run_round(RULE, FAMILY, config, state)
     return state
 
 
@@ -38,6 +40,17 @@ def test_round_trip_through_json(rounds: int) -> None:
     again, same = dump(restore(tensors, json.loads(json.dumps(meta, allow_nan=False))))
     assert digest(again) == digest(tensors)
     assert same == meta
+
+
+def test_replayed_segments_must_be_those_that_were_kept() -> None:
+    state = _state(3, replace(CONFIG, replay=ReplayConfig(uses=4)))
+    tensors, meta = dump(state)
+    segments = [kept.segment for kept in state.replay.entries]
+    again = restore(tensors, json.loads(json.dumps(meta)), segments)
+    assert again.replay == state.replay
+    for wrong in ([], segments[1:], segments[::-1]):
+        with pytest.raises(UserError, match="does not hold a training state"):
+            restore(tensors, meta, wrong)
 
 
 def test_a_foreign_checkpoint_is_refused() -> None:
