@@ -141,12 +141,13 @@ class Driver:
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"no end after {seconds:.0f} s at round {self.round}\n{self._tail()}") from None
+            raise AssertionError(f"no end after {seconds:.0f} s at round {self.round}\n{self.tail()}") from None
         self.look()
-        assert self.ended is not None, f"exit code {code}\n{self._tail()}"
+        assert self.ended is not None, f"exit code {code}\n{self.tail()}"
         return self.ended
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The last of what it said and logged."""
         log = self.out / "log.txt"
         texts = [path.read_text()[-3000:] for path in (self.said, log) if path.is_file()]
         return "\n".join(texts)

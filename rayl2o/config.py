@@ -95,7 +95,7 @@ def load(preset_or_file: str, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: Unknown preset, key (with its near miss) or wrong type, unreadable file, or a value its dataclass refuses.
     """
-    return parse(_override(_read(preset_or_file), overrides), source=preset_or_file)
+    return parse(overridden(_read(preset_or_file), overrides), source=preset_or_file)
 
 
 def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
@@ -103,12 +103,12 @@ def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
 
     Types are strict: a whole number passes for a float and a list for a tuple, nothing else for anything.
     """
-    _check_keys(RunConfig, data, "")
+    check_keys(RunConfig, data, "")
     try:
         # Through JSON, where strict checking still takes lists for tuples and mappings for dataclasses.
         config = TypeAdapter(RunConfig).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        raise _first_mistake(error, source) from error
+        raise first_mistake(error, source) from error
     config.make_rule()
     config.make_family()
     return config
@@ -121,12 +121,12 @@ def dump(config: RunConfig) -> str:
 
 def load_text(text: str, source: str) -> RunConfig:
     """A config from YAML text (a run's ``config.yaml``)."""
-    return parse(_mapping(text, source), source)
+    return parse(mapping(text, source), source)
 
 
 def _read(preset_or_file: str) -> dict[str, Any]:
     if preset_or_file in presets():
-        return _mapping(preset_text(preset_or_file), preset_or_file)
+        return mapping(preset_text(preset_or_file), preset_or_file)
     path = Path(preset_or_file)
     if "=" in preset_or_file and not path.is_file():
         raise UserError("a preset or a YAML file comes first", value=preset_or_file, mend="e.g. quickstart updates=100")
@@ -137,7 +137,7 @@ def _read(preset_or_file: str) -> dict[str, Any]:
             raise UserError(
                 f"the config file is over {_SIZE_LIMIT} bytes", value=preset_or_file, mend="a config is a few lines"
             )
-        return _mapping(path.read_text(encoding="utf-8"), preset_or_file)
+        return mapping(path.read_text(encoding="utf-8"), preset_or_file)
     except UnicodeDecodeError as error:
         raise UserError("the config file is not UTF-8 text", value=preset_or_file, mend="save it as text") from error
     except OSError as error:
@@ -220,7 +220,8 @@ def plain_yaml(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def _mapping(text: str, source: str) -> dict[str, Any]:
+def mapping(text: str, source: str) -> dict[str, Any]:
+    """YAML text as plain named values. Raises UserError if it is anything else."""
     try:
         data = plain_yaml(text)
     except ValueError as error:
@@ -232,7 +233,8 @@ def _mapping(text: str, source: str) -> dict[str, Any]:
     return data
 
 
-def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def overridden(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The data with ``a.b=VALUE`` texts written into it. Raises UserError for a text that is none."""
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals or not path:
@@ -252,8 +254,8 @@ def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     return data
 
 
-def _check_keys(cls: type[Any], data: Mapping[str, Any], path: str) -> None:
-    """Unknown keys, with the near miss; pydantic ignores extra keys of standard dataclasses."""
+def check_keys(cls: type[Any], data: Mapping[str, Any], path: str) -> None:
+    """Raises UserError for an unknown key, with the near miss; pydantic ignores extra keys of standard dataclasses."""
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     for key, value in data.items():
@@ -263,10 +265,11 @@ def _check_keys(cls: type[Any], data: Mapping[str, Any], path: str) -> None:
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             if not isinstance(value, dict):
                 raise UserError(f"{path}{key} is a section", value=value, mend=f"write '{path}{key}.NAME=VALUE'")
-            _check_keys(hint, value, f"{path}{key}.")
+            check_keys(hint, value, f"{path}{key}.")
 
 
-def _first_mistake(error: ValidationError, source: str) -> UserError:
+def first_mistake(error: ValidationError, source: str) -> UserError:
+    """The first thing that pydantic found wrong, in one line."""
     first = error.errors()[0]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, UserError):

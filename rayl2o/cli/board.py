@@ -149,7 +149,7 @@ def _panel(view: View, width: int) -> Panel:
         Group(*parts),
         title=Text(one_line(view.title), style="bold"),
         title_align="left",
-        border_style="dim",
+        border_style="bright_black",
         width=width,
     )
 

@@ -38,7 +38,7 @@ def train_progress(config: RunConfig, console: Console) -> Iterator[Follow]:
     if not console.is_terminal:
         yield _plain_lines(course, console)
         return
-    with Live(get_renderable=lambda: Board(course.view()), console=console, refresh_per_second=4):
+    with Live(get_renderable=lambda: Board(course.view()), console=console, refresh_per_second=2):
         try:
             yield course.take
         finally:

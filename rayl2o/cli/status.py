@@ -59,7 +59,7 @@ def view_of(status: Status) -> View:
         progress=progress,
         elapsed_s=progress.seconds if progress is not None else None,
         left_s=_left(status),
-        over=status.state != "running",
+        over=status.state not in ("running", "elsewhere"),
         head=_head(status),
         foot=_foot(status),
     )
@@ -88,7 +88,7 @@ def next_steps(status: Status) -> tuple[str, ...]:
     if status.state == "stalled" and status.process is not None:
         return (log, f"kill -9 {status.process.pid}", resume)
     follow = (f"rayl2o status {run} --watch", f"tensorboard --logdir {run}/events")
-    return follow if status.state == "running" else (*follow, f"{resume}  # only if no process works on it")
+    return follow if status.state == "running" else (*follow, f"{resume}  # if nothing works on it")
 
 
 def _watch(run: Path, says: Output) -> None:
@@ -155,7 +155,7 @@ def _head(status: Status) -> tuple[Row, ...]:
 
 
 def _foot(status: Status) -> tuple[Row, ...]:
-    saved = "none yet" if status.checkpoint is None else f"round {status.checkpoint:,}"
+    saved = "none yet" if status.checkpoint is None else f"round {status.checkpoint:,}, the newest valid checkpoint"
     rows: list[Row] = [("saved", Text(saved))]
     rows += [("note", Text(one_line(note), style="yellow")) for note in status.notes]
     rows += [("next" if i == 0 else "", Text(step, style="bold")) for i, step in enumerate(next_steps(status))]

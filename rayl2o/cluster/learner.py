@@ -92,19 +92,21 @@ class Learner:
     def __init__(self, config_text: str, out: str, run_id: str, incarnation: str) -> None:
         """``incarnation`` is unique among all processes that ever write to the folder."""
         pin()
-        self._config: RunConfig = read(config_text, "learner")
-        self._rule: Rule = self._config.make_rule()
-        self._out, self._run_id, self._incarnation = Path(out), run_id, incarnation
+        self._text, self._out, self._run_id, self._incarnation = config_text, Path(out), run_id, incarnation
+        self._config: RunConfig
+        self._rule: Rule
         self._rows: list[dict[str, float]] = []
         self._begun = time.perf_counter()
         self._state: TrainState | None = None
 
     def prepare(self, probe: str) -> Greeting:
-        """Shows that the run's folder is the driver's: reads the driver's probe file, and answers it.
+        """Reads the config, and shows that the run's folder is the driver's: reads the driver's probe file, and answers it.
 
         Raises:
-            UserError: If the folder is not shared with the driver, or cannot be written.
+            UserError: If this node lacks what the config names; if the folder is not the driver's, or cannot be written.
         """
+        self._config = read(self._text, "learner")
+        self._rule = self._config.make_rule()
         path = self._out / probe
         try:
             path.with_suffix(".answer").write_text(path.read_text(encoding="ascii") + " seen", encoding="ascii")
@@ -129,7 +131,8 @@ class Learner:
     def begin(self) -> Begun:
         """Takes the newest valid checkpoint of the folder, or the state before the first round."""
         pin()
-        found = folder.load_newest(self._out)
+        with folder.logged(self._out):  # which checkpoints were passed over, and why
+            found = folder.load_newest(self._out)
         if found is None:
             family = self._config.make_family()
             self._state, self._rows = fresh_state(self._rule, family, self._config, self._run_id), []

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rayl2o.cluster.study_space import OPTIMIZERS, Dimension, dimension, dimensions_of, latin, setting_at
-from rayl2o.config import RunConfig, _check_keys, _first_mistake, _mapping, _override, load, plain_yaml
+from rayl2o.config import RunConfig, check_keys, first_mistake, mapping, overridden, load, plain_yaml
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.evaluate.runner import draw_task
 from rayl2o.seeds import derive_seed
@@ -338,7 +338,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Study:
             value=path,
             mend="give a YAML file such as tune_configs/baselines_mlp.yaml",
         ) from error
-    data = _override(_mapping(text, path), [one for one in overrides if not _dotted(one)])
+    data = overridden(mapping(text, path), [one for one in overrides if not _dotted(one)])
     for one in overrides:
         if _dotted(one):
             _set(data, one)
@@ -370,11 +370,11 @@ def parse(data: Mapping[str, Any], source: str) -> Study:
         raise UserError("a study needs a kind", value=source, mend=f"write 'kind: {BASELINES}' or 'kind: {TRAINING}'")
     if kind not in classes:
         raise unknown_name("kind of study", str(kind), classes)
-    _check_keys(classes[kind], data, "")
+    check_keys(classes[kind], data, "")
     try:
         return TypeAdapter(classes[kind]).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        raise _first_mistake(error, source) from error
+        raise first_mistake(error, source) from error
 
 
 def dump(study: Study) -> str:
@@ -384,4 +384,4 @@ def dump(study: Study) -> str:
 
 def load_text(text: str, source: str) -> Study:
     """A study from YAML text."""
-    return parse(_mapping(text, source), source)
+    return parse(mapping(text, source), source)

@@ -51,7 +51,7 @@ class Record:
 def dump_record(record: Record) -> bytes:
     """A record as the bytes of a file; numbers that are not finite become null."""
     data = {"schema_version": SCHEMA_VERSION, **asdict(record)}
-    return (json.dumps(_strict(data), allow_nan=False, indent=1) + "\n").encode()
+    return (json.dumps(_strict(data), allow_nan=False) + "\n").encode()
 
 
 def parse_record(data: bytes) -> Record:

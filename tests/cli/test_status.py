@@ -97,7 +97,7 @@ def test_a_run_whose_process_was_killed(tmp_path: Path) -> None:
             [
                 "rayl2o status RUN --watch",
                 "tensorboard --logdir RUN/events",
-                "rayl2o train --resume RUN  # only if no process works on it",
+                "rayl2o train --resume RUN  # if nothing works on it",
             ],
         ),
     ],
