@@ -33,6 +33,7 @@ from rayl2o.cluster.pool import Pool
 from rayl2o.cluster.process import Process
 from rayl2o.cluster.processes import Run
 from rayl2o.cluster.rounds import RoundLoop
+from rayl2o.cluster.seat import Seat
 from rayl2o.cluster.transport import nbytes, pack
 from rayl2o.cluster.worker import Outcome, Weights
 from rayl2o.config import RunConfig, load
@@ -181,13 +182,14 @@ def measure(workers: int, estimator: str, seconds: float, out: Path) -> Point:
     def on_settled(_: Report, __: WorkersView) -> None:
         times.append((time.perf_counter(), time.process_time()))
 
+    seat = Seat(run)
     pool = Pool(runtime, workers, start, time.monotonic())
-    loop = RoundLoop(run, pool, on_settled)
     try:
+        loop = RoundLoop(run, seat, pool, on_settled)
         loop.loop()
         busy = loop.learner_busy_s / config.updates
     finally:
-        loop.close()
+        seat.close()
         pool.close()
         for host in hosts:
             ray.kill(host)

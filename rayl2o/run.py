@@ -21,7 +21,7 @@ from rayl2o.folder import (
     scope,
     trained_rule,
 )
-from rayl2o.follow.following import OnRound, following
+from rayl2o.follow.following import Following, OnRound, following
 from rayl2o.meta.rounds import (
     TrainState,
     absorb,
@@ -89,6 +89,7 @@ def train(config: RunConfig, out: Path, on_round: OnRound | None = None) -> Trai
     """
     with following(out, "inline", *told(on_round)) as take:
         begin(out, config)
+        take.begin()
         with logged(out):
             return _loop(config, out, _fresh(config, out), [], take)
 
@@ -144,7 +145,7 @@ def _fresh(config: RunConfig, out: Path) -> TrainState:
 
 
 def _loop(
-    config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, float]], on_round: OnRound
+    config: RunConfig, out: Path, state: TrainState, rows: list[dict[str, float]], on_round: Following
 ) -> TrainResult:
     """Rounds until the end, in one process: the same functions in the same order as in any other runtime."""
     _log.info("%s on %s from round %d of %d", config.rule.kind, config.task.name, state.round, config.updates)
@@ -167,5 +168,6 @@ def _loop(
             save(config, out, state, rows)
     seconds = time.perf_counter() - begun
     sha256, status = finish(config, out, state), status_of(state)
+    on_round.end(status)
     _log.info("%s after round %d, phi %s", status, state.round, sha256)
     return TrainResult(out, state.round, sha256, (state.inner_steps - steps_before) / max(seconds, 1e-9), status)

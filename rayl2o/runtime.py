@@ -75,7 +75,9 @@ class RuntimeConfig:
             raise unknown_name("runtime.mode", self.mode, MODES)
         for name in ("workers", "batch", "max_staleness", "object_store_mb"):
             if getattr(self, name) < 0:
-                raise UserError(f"runtime.{name} must be at least 0", value=getattr(self, name), mend="0 is the default")
+                raise UserError(
+                    f"runtime.{name} must be at least 0", value=getattr(self, name), mend="0 is the default"
+                )
         for name in ("min_workers", "max_attempts", "max_quarantined"):
             if getattr(self, name) < 1:
                 raise UserError(f"runtime.{name} must be at least 1", value=getattr(self, name), mend="use 1 or more")
@@ -90,5 +92,7 @@ class RuntimeConfig:
             raise UserError("an address is for --runtime cluster", value=self.address, mend="leave it out")
         if self.workers and self.min_workers > self.workers:
             raise UserError(
-                f"runtime.min_workers must be at most runtime.workers={self.workers}", value=self.min_workers, mend="lower it"
+                f"runtime.min_workers must be at most runtime.workers={self.workers}",
+                value=self.min_workers,
+                mend="lower it",
             )

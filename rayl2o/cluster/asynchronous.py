@@ -59,7 +59,7 @@ class AsyncLoop:
         report: Where the learner stands, newest.
     """
 
-    def __init__(self, run: Run, pool: Pool, on_settled: OnSettled) -> None:
+    def __init__(self, run: Run, seat: Seat, pool: Pool, on_settled: OnSettled) -> None:
         self._run, self._pool, self._on_settled = run, pool, on_settled
         self._config = run.config
         self._family = run.config.make_family()
@@ -67,7 +67,7 @@ class AsyncLoop:
         self._staleness: Counter[int] = Counter()
         self._drops: Counter[str] = Counter()
         self._quarantined: list[str] = []
-        self._seat = Seat(run)
+        self._seat = seat
         self._adopt(*self._seat.take(self._pool.make_room))
 
     def loop(self) -> str:
@@ -81,10 +81,6 @@ class AsyncLoop:
             self._roll()
             self._learn()
             self._wait()
-
-    def close(self) -> None:
-        """Ends the learner."""
-        self._seat.close()
 
     def view(self) -> WorkersView:
         """The workers, for telemetry."""

@@ -18,6 +18,7 @@ from rayl2o.cluster.pool import Pool
 from rayl2o.cluster.process import Process
 from rayl2o.cluster.processes import Run, start_worker
 from rayl2o.cluster.rounds import RoundLoop
+from rayl2o.cluster.seat import Seat
 from rayl2o.config import RunConfig, load
 from rayl2o.run import train
 from rayl2o.runtime import RoleConfig, RuntimeConfig
@@ -105,15 +106,16 @@ def _on_ray(config: RunConfig, workers: int, out: Path, label: str, inline: floa
         def start(number: int, incarnation: int) -> Process:
             return start_worker(run, number, incarnation, time.monotonic())
 
+        seat = Seat(run)
         pool = Pool(runtime, workers, start, time.monotonic())
-        loop = RoundLoop(run, pool, on_settled)
         try:
+            loop = RoundLoop(run, seat, pool, on_settled)
             loop.loop()
             rollouts = config.updates * config.slots
             worked = pool.counters.busy_s / rollouts
             learned = loop.learner_busy_s / rollouts
         finally:
-            loop.close()
+            seat.close()
             pool.close()
     name = f"{label}: {workers} worker{'s' * (workers > 1)}"
     share = (cpu.times[-1] - cpu.times[WARM]) / (clock.times[-1] - clock.times[WARM])

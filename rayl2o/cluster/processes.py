@@ -26,7 +26,7 @@ from rayl2o.runtime import RoleConfig
 
 _log = logging.getLogger(__name__)
 
-_ROOM_S = 5.0
+_ROOM_S = 10.0
 """Seconds that a learner waits for a place before a worker makes room: its node may be gone, and the others full."""
 
 
@@ -69,22 +69,27 @@ def admit(greeting: Greeting) -> Greeting:
     return greeting
 
 
-def start_learner(run: Run, incarnation: int, make_room: Callable[[], None]) -> tuple[Process, Begun]:
-    """A learner that has taken the newest checkpoint, or begun. ``make_room`` is called every so often until it is placed.
+def summon_learner(run: Run, incarnation: int) -> Process:
+    """A learner that is being started. Summoned before the workers, it is sure to find a place."""
+    name = new_incarnation(socket.gethostname(), incarnation)
+    actor = _actor(Learner, run.config.runtime.learner, "DEFAULT").remote(run.text, str(run.out), run.run_id, name)
+    return Process(actor, "learner", 0, incarnation)
+
+
+def seat_learner(run: Run, process: Process, make_room: Callable[[], None]) -> Begun:
+    """Waits until a learner has taken the newest checkpoint, or begun. ``make_room`` is called every so often until it is placed.
 
     Raises:
         UserError: If it cannot start, does not share the run's folder, or runs other versions.
         RayError: If it died meanwhile: worth another try.
     """
-    name = new_incarnation(socket.gethostname(), incarnation)
-    actor = _actor(Learner, run.config.runtime.learner, "DEFAULT").remote(run.text, str(run.out), run.run_id, name)
-    process = Process(actor, "learner", 0, incarnation)
     seconds = run.config.runtime.start_deadline_s
     try:
         process.greeting = greeting = _prepared(process, run, seconds, make_room)
         for line in must_agree(greeting, "learner", scope()):
             _log.warning("%s", line)
-        return process, ask(process, "begin", seconds)
+        begun: Begun = ask(process, "begin", seconds)
+        return begun
     except BaseException:
         process.end()
         raise

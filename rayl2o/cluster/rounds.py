@@ -66,7 +66,7 @@ class RoundLoop:
         shipped: Bytes of contributions and of slot states that roll-outs returned so far.
     """
 
-    def __init__(self, run: Run, pool: Pool, on_settled: OnSettled) -> None:
+    def __init__(self, run: Run, seat: Seat, pool: Pool, on_settled: OnSettled) -> None:
         self._run, self._pool, self._on_settled = run, pool, on_settled
         self._config = run.config
         self._family = run.config.make_family()
@@ -74,7 +74,7 @@ class RoundLoop:
         self._rerun = 0
         self._staleness: Counter[int] = Counter()
         self._quarantined: list[str] = []
-        self._seat = Seat(run)
+        self._seat = seat
         self._adopt(*self._seat.take(self._pool.make_room))
 
     def loop(self) -> str:
@@ -93,10 +93,6 @@ class RoundLoop:
             self._roll()
             self._learn()
             self._wait()
-
-    def close(self) -> None:
-        """Ends the learner."""
-        self._seat.close()
 
     @property
     def learner_busy_s(self) -> float:

@@ -11,8 +11,8 @@ import ray
 from ray.exceptions import RayError
 
 from rayl2o.cluster.learner import Begun, Report
-from rayl2o.cluster.process import HUNG, OVERDUE, Flight, Process, cause_of, why_lost
-from rayl2o.cluster.processes import Run, ask, start_learner
+from rayl2o.cluster.process import HUNG, OVERDUE, Flight, cause_of, why_lost
+from rayl2o.cluster.processes import Run, ask, seat_learner, summon_learner
 from rayl2o.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ class Seat:
     """
 
     def __init__(self, run: Run) -> None:
-        self.process: Process
+        """Summons the first learner; to be made before the workers, so that it finds a place."""
+        self.process = summon_learner(run, 0)
         self.era = 0
         self._run = run
         self._runtime = run.config.runtime
@@ -39,7 +40,7 @@ class Seat:
         self._since, self.busy_s = time.monotonic(), 0.0
 
     def take(self, make_room: Callable[[], None]) -> tuple[Begun, dict[int, Any]]:
-        """Starts a learner from the newest checkpoint; its state and references of its versions of phi.
+        """Seats the summoned learner with the newest checkpoint; its state and references of its versions of phi.
 
         ``make_room`` ends a worker; it is called while the learner does not find its place.
 
@@ -48,7 +49,7 @@ class Seat:
         """
         while True:
             try:
-                self.process, begun = start_learner(self._run, self.era, make_room)
+                begun = seat_learner(self._run, self.process, make_room)
                 phis = {version: self.process.actor.phi.remote(version) for version in begun.versions}
                 ray.get(list(phis.values()), timeout=self._runtime.start_deadline_s)
                 return begun, phis
@@ -56,18 +57,18 @@ class Seat:
                 self.lost(why_lost(error))
 
     def lost(self, why: str) -> None:
-        """Gives the learner up. Raises UserError if that happens too often."""
+        """Gives the learner up and summons another. Raises UserError if that happens too often."""
         self._deaths += 1
         self.era += 1
         _log.warning("the learner is lost (%s); starting it again from the newest checkpoint", why)
-        if hasattr(self, "process"):
-            self.process.end()
+        self.process.end()
         if self._deaths > _MOST_DEATHS:
             raise UserError(
                 f"the learner was lost {self._deaths} times without a new update in between",
                 value=why,
                 mend="see the run's log and 'ray status': it may lack memory",
             )
+        self.process = summon_learner(self._run, self.era)
 
     def worked(self, report: Report) -> None:
         """Takes note of an update."""
@@ -124,5 +125,4 @@ class Seat:
 
     def close(self) -> None:
         """Ends the learner."""
-        if hasattr(self, "process"):
-            self.process.end()
+        self.process.end()

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rayl2o.cluster.study_space import OPTIMIZERS, Dimension, dimension, dimensions_of, latin, setting_at
-from rayl2o.config import RunConfig, check_keys, first_mistake, mapping, overridden, load, plain_yaml
+from rayl2o.config import RunConfig, check_keys, first_mistake, load, mapping, overridden, plain_yaml
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.evaluate.runner import draw_task
 from rayl2o.seeds import derive_seed

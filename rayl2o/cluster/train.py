@@ -20,8 +20,9 @@ from rayl2o.cluster.learner import Report
 from rayl2o.cluster.pool import Pool
 from rayl2o.cluster.processes import Run, start_worker
 from rayl2o.cluster.rounds import RoundLoop
+from rayl2o.cluster.seat import Seat
 from rayl2o.config import RunConfig
-from rayl2o.follow.following import following
+from rayl2o.follow.following import Following, following
 from rayl2o.follow.staleness import quantiles
 from rayl2o.run import OnRound, TrainResult, told
 from rayl2o.runtime import RuntimeConfig
@@ -69,7 +70,8 @@ def train(config: RunConfig, out: Path, on_round: OnRound | None = None) -> Clus
     with following(out, config.runtime.kind, *told(on_round)) as take, connected(config.runtime) as connection:
         require_roles(config.runtime, connection)
         folder.begin(out, config)
-        return _go(config, out, connection, take)
+        take.begin()
+        return _ended(_go(config, out, connection, take), take)
 
 
 def resume(out: Path, runtime: RuntimeConfig | None = None, on_round: OnRound | None = None) -> ClusterResult:
@@ -85,7 +87,12 @@ def resume(out: Path, runtime: RuntimeConfig | None = None, on_round: OnRound | 
     kind = config.runtime.kind
     with following(out, kind, *told(on_round), resuming=True) as take, connected(config.runtime) as connection:
         require_roles(config.runtime, connection)
-        return _go(config, out, connection, take)
+        return _ended(_go(config, out, connection, take), take)
+
+
+def _ended(result: ClusterResult, take: Following) -> ClusterResult:
+    take.end(result.train.status)
+    return result
 
 
 def _go(config: RunConfig, out: Path, connection: Connection, on_round: OnRound) -> ClusterResult:
@@ -94,20 +101,19 @@ def _go(config: RunConfig, out: Path, connection: Connection, on_round: OnRound)
     wanted = workers_wanted(config.runtime, connection.cpus)
     with folder.logged(out):
         _log.info("%d workers on %s (%s), %s", wanted, connection.address, config.runtime.kind, config.runtime.mode)
+        seat = Seat(run)
         pool = Pool(config.runtime, wanted, _starter(run), time.monotonic(), _growth(config.runtime))
-        loop: RoundLoop | AsyncLoop | None = None
         try:
             reports = _Told(config, on_round, Gauges(run.run_id))
             kind = AsyncLoop if config.runtime.mode == "asynchronous" else RoundLoop
-            loop = kind(run, pool, reports)
+            loop = kind(run, seat, pool, reports)
             reports.begin(loop.report)
             digest = loop.loop()
             result = reports.result(out, digest, loop.report)
             _log.info("%s after round %d, phi %s", result.status, result.updates, digest)
             return ClusterResult(result, loop.view())
         finally:
-            if loop is not None:
-                loop.close()
+            seat.close()
             pool.close()
 
 
