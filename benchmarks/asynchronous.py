@@ -52,7 +52,8 @@ class SlowWorker(RolloutWorker):
         return found
 
 
-def _slow_first(run: Run, number: int, incarnation: int, now: float) -> Process:
+def slow_first(run: Run, number: int, incarnation: int, now: float) -> Process:
+    """As ``start_worker``, but the first worker is a slow one."""
     if number:
         return processes.start_worker(run, number, incarnation, now)
     decorate: Any = ray.remote
@@ -68,7 +69,7 @@ def one(mode: str, slow: bool, seed: int, updates: int, out: Path) -> dict[str, 
     runtime = RuntimeConfig(kind="local", workers=WORKERS, worker=zero, learner=zero, mode=mode)
     config = load("quickstart", [f"seed={seed}", f"updates={updates}", f"slots={SLOTS}", "lag=1"])
     config = replace(config, runtime=runtime)
-    training.start_worker = _slow_first if slow else processes.start_worker  # type: ignore[attr-defined]
+    training.start_worker = slow_first if slow else processes.start_worker  # type: ignore[attr-defined]
     begun = time.perf_counter()
     done = training.train(config, out)
     seconds = time.perf_counter() - begun

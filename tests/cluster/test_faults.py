@@ -265,7 +265,7 @@ def _driver(config: RunConfig, tmp_path: Path, **environment: str) -> Iterator[D
 
 
 def test_a_store_too_small_a_killed_controller_and_a_torn_checkpoint(tmp_path: Path) -> None:
-    """A state has 27 MB, so that those of three slots in two rounds are more than the store holds."""
+    """A state has 21 MB, so that those of three slots in two rounds are more than the store holds."""
     sizes = (
         "slots=3",
         "instances=1",
@@ -274,10 +274,10 @@ def test_a_store_too_small_a_killed_controller_and_a_torn_checkpoint(tmp_path: P
         "unroll.steps=1",
         "updates=9",
     )
-    config = _config(*RAY, *sizes, "output.checkpoint_every=2", "runtime.object_store_mb=80", size=250_000)
+    config = _config(*RAY, *sizes, "output.checkpoint_every=2", "runtime.object_store_mb=80", size=200_000)
     with _driver(config, tmp_path) as driver:
         driver.start()
-        assert wait_for(lambda: driver.round >= 5 or not driver.running, 90)
+        assert wait_for(lambda: driver.round >= 3 or not driver.running, 90)
         assert driver.running
         started = driver.below()
         driver.kill()
@@ -308,7 +308,7 @@ def test_a_worker_that_runs_out_of_memory(tmp_path: Path) -> None:
         driver.start()
         ended = driver.wait(150)
     assert ended["phi_sha256"] == _inline(config, tmp_path / "inline")
-    assert workers_at_end(driver.rounds)[-1]["restarts"] == {"out of memory": 1}
+    assert workers_at_end(driver.rounds)[-1]["restarts"]["out of memory"] >= 1  # others may use memory meanwhile
 
 
 def _meminfo(name: str) -> float:
