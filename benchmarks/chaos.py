@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.driven import Driver, workers_at_end
-from benchmarks.faults import LEARNER, ROLLOUT, WORKER, catch, end_all, newest_checkpoint, slow, tear, titled, wait_for
+from benchmarks.faults import LEARNER, ROLLOUT, WORKER, catch, checkpoints, end_all, slow, tear, titled, wait_for
 from benchmarks.nodes import Nodes
 from rayl2o.config import RunConfig, dump, load
 from rayl2o.runtime import RuntimeConfig
@@ -254,13 +254,12 @@ class Chaos:
 
     def _kill_controller(self, torn: bool) -> str:
         self._driver.kill()
-        newest = newest_checkpoint(self._driver.out)
         note = ""
-        if torn and newest is not None:
+        if torn:
             # The learner may be about to write another one, until it notices.
             wait_for(lambda: not titled(LEARNER, self._nodes.raylets), 30)
-            newest = newest_checkpoint(self._driver.out) or newest
-            note = tear(newest, self._draws)
+            found = checkpoints(self._driver.out)
+            note = tear(found[-1], self._draws) if len(found) > 1 else "the only checkpoint is left alone"
         self._driver.start()
         return note
 

@@ -131,10 +131,9 @@ def end_all(processes: Sequence[Running], grace_s: float = 5.0) -> list[Running]
     return left
 
 
-def newest_checkpoint(out: Path) -> Path | None:
-    """Folder of the newest checkpoint of a run, sound or not."""
-    found = sorted((out / "checkpoints").glob("step-*"))
-    return found[-1] if found else None
+def checkpoints(out: Path) -> list[Path]:
+    """Folders of a run's checkpoints, the newest last, sound or not."""
+    return sorted((out / "checkpoints").glob("step-*"))
 
 
 def tear(checkpoint: Path, draws: random.Random) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from rayl2o.benchmark import BENCHMARKS
+from rayl2o.cluster.benchmark import BENCHMARKS as ON_RAY
 from rayl2o.run import scope
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,8 +23,9 @@ RESULTS = Path(__file__).parent / "results"
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    for name in names or list(BENCHMARKS):
-        rows = [asdict(row) for row in BENCHMARKS[name]()]
+    known = {**BENCHMARKS, **ON_RAY}
+    for name in names or list(known):
+        rows = [asdict(row) for row in known[name]()]
         machine = {"python": platform.python_version(), "processor": _processor(), **scope()}
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{name}.json").write_text(json.dumps({"measured_with": machine, "rows": rows}, indent=1) + "\n")

@@ -23,6 +23,10 @@ PLUGINS = Path(__file__).parent / "cluster" / "plugins"
 """A distribution that the workers of the tests' Ray find, and nobody else."""
 
 
+slow = pytest.mark.skipif("RAYL2O_SLOW_TESTS" not in os.environ, reason="takes minutes; set RAYL2O_SLOW_TESTS=1")
+"""For tests that would take the suite over its ten minutes on two cores."""
+
+
 @pytest.fixture(scope="session")
 def ray_local() -> Iterator[None]:
     """Whatever connects to a local Ray from now on uses this one. More logical CPUs than cores: nothing waits for a slot."""

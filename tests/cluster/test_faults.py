@@ -24,8 +24,8 @@ from benchmarks.faults import (
     ROLLOUT,
     WORKER,
     catch,
+    checkpoints,
     end_all,
-    newest_checkpoint,
     running_below,
     slow,
     tear,
@@ -38,7 +38,7 @@ from rayl2o.config import RunConfig, dump, load
 from rayl2o.errors import UserError
 from rayl2o.telemetry import Progress
 from tests.cli.command import TINY, rayl2o
-from tests.conftest import PLUGINS, SWITCHES
+from tests.conftest import PLUGINS, SWITCHES, slow
 from tests.plugin_files import installed
 
 pytestmark = pytest.mark.timeout(180)
@@ -209,7 +209,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(tmp_path: Pa
         out, filler = tmp_path / "disk" / "run", tmp_path / "disk" / "filler"
 
         def fill() -> None:
-            assert wait_for(lambda: newest_checkpoint(out) is not None, 30)
+            assert wait_for(lambda: checkpoints(out), 30)
             if not mounted:
                 for one in titled(LEARNER, [os.getpid()]):
                     resource.prlimit(one.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
@@ -277,7 +277,7 @@ def test_a_store_too_small_a_killed_controller_and_a_torn_checkpoint(tmp_path: P
     config = _config(*RAY, *sizes, "output.checkpoint_every=2", "runtime.object_store_mb=80", size=200_000)
     with _driver(config, tmp_path) as driver:
         driver.start()
-        assert wait_for(lambda: driver.round >= 3 or not driver.running, 90)
+        assert wait_for(lambda: len(checkpoints(driver.out)) == 2 or not driver.running, 90)
         assert driver.running
         started = driver.below()
         driver.kill()
@@ -285,9 +285,7 @@ def test_a_store_too_small_a_killed_controller_and_a_torn_checkpoint(tmp_path: P
         assert ours
         assert wait_for(lambda: not any(one.alive for one in ours), 20)
         end_all(started, grace_s=0)  # two of Ray's agents stay for a minute
-        newest = newest_checkpoint(driver.out)
-        assert newest is not None
-        tear(newest, random.Random(0))
+        tear(checkpoints(driver.out)[-1], random.Random(0))
         driver.start()
         ended = driver.wait(120)
         left = end_all(driver.below())
@@ -297,7 +295,7 @@ def test_a_store_too_small_a_killed_controller_and_a_torn_checkpoint(tmp_path: P
     assert sum(one["rerun"] for one in workers_at_end(driver.rounds)) == 0
 
 
-@pytest.mark.skipif("RAYL2O_SLOW_TESTS" not in os.environ, reason="takes gigabytes of memory; set RAYL2O_SLOW_TESTS=1")
+@slow
 def test_a_worker_that_runs_out_of_memory(tmp_path: Path) -> None:
     (tmp_path / "marks").mkdir()
     config = _config(*RAY, trouble="hog once", marks=str(tmp_path / "marks"))
