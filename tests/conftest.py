@@ -23,7 +23,9 @@ PLUGINS = Path(__file__).parent / "cluster" / "plugins"
 """A distribution that the workers of the tests' Ray find, and nobody else."""
 
 
-slow = pytest.mark.skipif("RAYL2O_SLOW_TESTS" not in os.environ, reason="takes minutes; set RAYL2O_SLOW_TESTS=1")
+takes_minutes = pytest.mark.skipif(
+    "RAYL2O_SLOW_TESTS" not in os.environ, reason="takes minutes; set RAYL2O_SLOW_TESTS=1"
+)
 """For tests that would take the suite over its ten minutes on two cores."""
 
 

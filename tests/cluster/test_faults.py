@@ -38,7 +38,7 @@ from rayl2o.config import RunConfig, dump, load
 from rayl2o.errors import UserError
 from rayl2o.telemetry import Progress
 from tests.cli.command import TINY, rayl2o
-from tests.conftest import PLUGINS, SWITCHES, slow
+from tests.conftest import PLUGINS, SWITCHES, takes_minutes
 from tests.plugin_files import installed
 
 pytestmark = pytest.mark.timeout(180)
@@ -295,7 +295,7 @@ def test_a_store_too_small_a_killed_controller_and_a_torn_checkpoint(tmp_path: P
     assert sum(one["rerun"] for one in workers_at_end(driver.rounds)) == 0
 
 
-@slow
+@takes_minutes
 def test_a_worker_that_runs_out_of_memory(tmp_path: Path) -> None:
     (tmp_path / "marks").mkdir()
     config = _config(*RAY, trouble="hog once", marks=str(tmp_path / "marks"))

@@ -16,10 +16,10 @@ from rayl2o import folder, run
 from rayl2o.config import RunConfig, TaskChoice, dump, load
 from rayl2o.runtime import RuntimeConfig
 from tests.cli.command import TINY
-from tests.conftest import PLUGINS, slow
+from tests.conftest import PLUGINS, takes_minutes
 from tests.plugin_files import installed
 
-pytestmark = [pytest.mark.timeout(300), slow]
+pytestmark = [pytest.mark.timeout(300), takes_minutes]
 
 SPREAD = (
     "task.name=troubled",

@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from tests.cluster.heads import ROOT, wait_until
-from tests.conftest import slow
+from tests.conftest import takes_minutes
 
 SCRIPT = ROOT / "scripts" / "two_namespaces.py"
 
@@ -98,7 +98,7 @@ def test_bad_use_is_said() -> None:
 
 
 @needs_root
-@slow
+@takes_minutes
 def test_work_goes_across_and_a_short_cut_is_survived() -> None:
     before = _left()
     driver = [sys.executable, "-c", ACROSS, "{address}", "until healed"]
@@ -114,7 +114,7 @@ def test_work_goes_across_and_a_short_cut_is_survived() -> None:
 
 
 @needs_root
-@slow
+@takes_minutes
 @pytest.mark.timeout(420)
 def test_a_run_across_a_cut_link_ends_with_the_same_bytes(tmp_path: Path) -> None:
     rayl2o = [sys.executable, "-c", "import sys; from rayl2o.cli import main; sys.exit(main())"]
