@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ from rayl2o.errors import UserError
 from rayl2o.optim import SymbolicOptimizer
 from rayl2o.rules.files import load_rule
 
+SMALL = DemoConfig(overrides=("updates=40", "curriculum.n_train=[100]"), horizon=120, draws=4, tuning_updates=5)
 
+
+@pytest.mark.usefixtures("ray_local")
 def test_demo_small(tmp_path: Path) -> None:
     import torch
 
     out = tmp_path / "demo"
-    config = DemoConfig(
-        out=out, overrides=("updates=40", "curriculum.n_train=[100]"), horizon=120, draws=4, tuning_updates=5
-    )
-    done = run_demo(config, Console(quiet=True))
+    done = run_demo(replace(SMALL, out=out), Console(quiet=True))
+    inline = run_demo(replace(SMALL, out=tmp_path / "inline", runtime="inline"), Console(quiet=True))
+    assert inline.to_json()["table"] == done.to_json()["table"], "on Ray and without it the numbers are the same"
     told = json.loads(json.dumps(done.to_json(), allow_nan=False))
     assert told == json.loads((out / "demo.json").read_text())
     assert set(told) == {"report", "seconds", "table"}
@@ -57,4 +60,6 @@ def test_bad_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAYL2O_DATA", raising=False)
     with pytest.raises(UserError, match="RAYL2O_DATA"):
         run_demo(DemoConfig(data="mnist", out=tmp_path / "demo"), Console(quiet=True))
+    with pytest.raises(UserError, match="runtime of the demo"):
+        DemoConfig(runtime="cluster")
     assert not (tmp_path / "demo").exists()
