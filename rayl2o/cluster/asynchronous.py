@@ -8,23 +8,20 @@ the update (in the learner, where the version is certain). The result depends on
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from ray.exceptions import RayError
 
+from rayl2o.cluster.controller import Controller, OnSettled
 from rayl2o.cluster.learner import Begun, Report
 from rayl2o.cluster.pool import Call, Done, Pool
 from rayl2o.cluster.process import Flight, loss_of, why_lost
 from rayl2o.cluster.processes import Run
-from rayl2o.cluster.rounds import OnSettled, unscored, wait_any
 from rayl2o.cluster.seat import Seat
 from rayl2o.cluster.worker import Outcome, Weights
-from rayl2o.errors import UserError, shorten
 from rayl2o.meta.rounds import next_ticket
-from rayl2o.telemetry import WorkersView
 from rayl2o.unroll.ticket import Ticket
 
 _log = logging.getLogger(__name__)
@@ -52,26 +49,14 @@ class _Arrived:
     finished: bool
 
 
-class AsyncLoop:
-    """One asynchronous run, from the newest checkpoint to the end.
-
-    Attributes:
-        report: Where the learner stands, newest.
-    """
+class AsyncLoop(Controller):
+    """One asynchronous run."""
 
     def __init__(self, run: Run, seat: Seat, pool: Pool, on_settled: OnSettled) -> None:
-        self._run, self._pool, self._on_settled = run, pool, on_settled
-        self._config = run.config
-        self._family = run.config.make_family()
         self._batch = run.config.runtime.batch or run.config.slots
-        self._staleness: Counter[int] = Counter()
-        self._drops: Counter[str] = Counter()
-        self._quarantined: list[str] = []
-        self._seat = seat
-        self._adopt(*self._seat.take(self._pool.make_room))
+        super().__init__(run, seat, pool, on_settled)
 
     def loop(self) -> str:
-        """Runs to the end; returns the digest of the phi that was written. Raises UserError as ``RoundLoop.loop``."""
         while True:
             if self.report.finished and not self._seat.owes:
                 if self._saved == self.report.round:
@@ -81,22 +66,6 @@ class AsyncLoop:
             self._roll()
             self._learn()
             self._wait()
-
-    def view(self) -> WorkersView:
-        """The workers, for telemetry."""
-        restarts = dict(self._pool.counters.restarts)
-        if self._seat.era:
-            restarts["learner"] = self._seat.era
-        return WorkersView(
-            alive=len(self._pool.ready),
-            wanted=self._pool.wanted,
-            restarts=restarts,
-            in_flight=self._pool.in_flight,
-            staleness=dict(self._staleness),
-            drops=dict(self._drops + self._pool.counters.drops),
-            quarantined=tuple(self._quarantined),
-            learner_idle=self._seat.idle,
-        )
 
     def _adopt(self, begun: Begun, phis: dict[int, Any]) -> None:
         self.report = begun.report
@@ -110,11 +79,6 @@ class AsyncLoop:
         self._weights = Weights(self._seat.era, begun.report.round, phis[begun.report.round])
         self._buffer: deque[_Arrived] = deque()
         self._scoring: int | None = None
-
-    def _roll_back(self, why: str) -> None:
-        self._seat.lost(why)
-        self._pool.forget()
-        self._adopt(*self._seat.take(self._pool.make_room))
 
     def _roll(self) -> None:
         if self.report.finished or len(self._buffer) >= _BUFFERED * self._batch:
@@ -148,7 +112,8 @@ class AsyncLoop:
             if not self._seat.owes:
                 self._seat.call("here")
         elif done.error is not None:
-            self._quarantine(slot, done.error)
+            self._set_aside(slot.ticket, done.error)
+            self._next(slot)
         else:
             outcome: Outcome = done.value
             slot.state, slot.over = done.refs[1], outcome.finished
@@ -159,18 +124,6 @@ class AsyncLoop:
 
     def _stale(self, version: int) -> bool:
         return self.report.round - version > self._config.runtime.max_staleness
-
-    def _quarantine(self, slot: _Slot, error: BaseException) -> None:
-        if isinstance(error, UserError):
-            raise error
-        self._quarantined.append(f"slot {slot.ticket.slot}, trajectory {slot.ticket.ordinal}: {shorten(str(error))}")
-        if len(self._quarantined) > self._config.runtime.max_quarantined:
-            raise UserError(
-                f"more than runtime.max_quarantined={self._config.runtime.max_quarantined} tasks fail wherever they are tried",
-                value=self._quarantined[-1],
-                mend="see the run's log; mend the task, or leave it out of the family",
-            )
-        self._next(slot)
 
     def _learn(self) -> None:
         if self.report.finished or self._scoring is not None:
@@ -208,14 +161,6 @@ class AsyncLoop:
         self._scoring, weights = horizon, self._weights
         self._pool.submit(Call(("score", self.report.round, horizon), "score", lambda _: (weights, horizon)))
 
-    def _scored(self, done: Done) -> None:
-        if done.error is not None:
-            raise unscored(done.error) from done.error
-        if done.lost:
-            self._roll_back("its weights are lost")
-            return
-        self._seat.call("rebaseline" if self.report.decision else "settle", done.value)
-
     def _judged(self, method: str, report: Report) -> None:
         self._seat.worked(report)
         if method == "settle":
@@ -243,18 +188,6 @@ class AsyncLoop:
 
     def _save(self) -> None:
         self._seat.call("save", [slot.ticket for slot in self._slots], *(slot.state for slot in self._slots))
-
-    def _wait(self) -> None:
-        ready = wait_any([*self._pool.refs(), *self._seat.refs()])
-        now = time.monotonic()
-        found = [done for ref in ready for done in self._pool.take(ref, now)] + self._pool.tick(now)
-        for done in found:
-            self._take(done)
-        while (answer := self._seat.answered(ready)) is not None:
-            self._heard(*answer)
-        gone = self._seat.gone(now)
-        if gone is not None:
-            self._roll_back(gone)
 
     def _heard(self, flight: Flight, value: Any, error: RayError | None) -> None:
         if error is not None:

@@ -9,14 +9,11 @@ nothing.
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
-import ray
 from ray.exceptions import RayError
 
+from rayl2o.cluster.controller import Controller, OnSettled
 from rayl2o.cluster.learner import Begun, Report
 from rayl2o.cluster.pool import Call, Done, Pool
 from rayl2o.cluster.process import Flight, loss_of, why_lost
@@ -24,65 +21,28 @@ from rayl2o.cluster.processes import Run
 from rayl2o.cluster.seat import Seat
 from rayl2o.cluster.slots import Rolled, Slot
 from rayl2o.cluster.worker import Outcome, Weights
-from rayl2o.errors import UserError, shorten
 from rayl2o.meta.curriculum import equal_stage
 from rayl2o.meta.rounds import acting_version, next_ticket
-from rayl2o.telemetry import WorkersView
 
 _log = logging.getLogger(__name__)
-
-_TICK_S = 0.25
-
-
-def wait_any(refs: list[Any]) -> set[Any]:
-    """All references that are ready, as soon as one is, or none after a moment."""
-    if not refs:
-        time.sleep(_TICK_S)
-        return set()
-    first, _ = ray.wait(refs, num_returns=1, timeout=_TICK_S, fetch_local=False)
-    return set(ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)[0]) if first else set()
-
-
-def unscored(error: BaseException) -> UserError:
-    """What ends a run when a validation fails wherever it is tried."""
-    if isinstance(error, UserError):
-        return error
-    what = "a validation fails wherever it is tried"
-    return UserError(what, value=error, mend="see the run's log; mend the task")
 
 
 def _key(slot: Slot) -> tuple[str, int, int]:
     return ("rollout", slot.round, slot.number)
 
 
-OnSettled = Callable[[Report, WorkersView], None]
-
-
-class RoundLoop:
-    """One run, from the newest checkpoint to the end.
+class RoundLoop(Controller):
+    """One run in rounds.
 
     Attributes:
-        report: Where the learner stands, newest.
         shipped: Bytes of contributions and of slot states that roll-outs returned so far.
     """
 
     def __init__(self, run: Run, seat: Seat, pool: Pool, on_settled: OnSettled) -> None:
-        self._run, self._pool, self._on_settled = run, pool, on_settled
-        self._config = run.config
-        self._family = run.config.make_family()
         self.shipped = [0, 0]
-        self._rerun = 0
-        self._staleness: Counter[int] = Counter()
-        self._quarantined: list[str] = []
-        self._seat = seat
-        self._adopt(*self._seat.take(self._pool.make_room))
+        super().__init__(run, seat, pool, on_settled)
 
     def loop(self) -> str:
-        """Runs to the end; returns the digest of the phi that was written.
-
-        Raises:
-            UserError: A user's mistake, or what the cluster could not get over, in one line.
-        """
         while True:
             if self.report.finished and self.report.to_score is None and not self._seat.owes:
                 if self._saved == self.report.round:
@@ -94,32 +54,9 @@ class RoundLoop:
             self._learn()
             self._wait()
 
-    @property
-    def learner_busy_s(self) -> float:
-        """Seconds that the learner has worked."""
-        return self._seat.busy_s
-
-    def view(self) -> WorkersView:
-        """The workers, for telemetry."""
-        restarts = dict(self._pool.counters.restarts)
-        if self._seat.era:
-            restarts["learner"] = self._seat.era
-        return WorkersView(
-            alive=len(self._pool.ready),
-            wanted=self._pool.wanted,
-            restarts=restarts,
-            in_flight=self._pool.in_flight,
-            staleness=dict(self._staleness),
-            drops=dict(self._pool.counters.drops),
-            rerun=self._rerun,
-            quarantined=tuple(self._quarantined),
-            learner_idle=self._seat.idle,
-        )
-
     # The learner's state
 
     def _adopt(self, begun: Begun, phis: dict[int, Any]) -> None:
-        """Everything as of the learner's state: after the start, and after a learner was lost."""
         self.report = begun.report
         self._settled = begun.report.round
         self._saved = begun.report.round or -1
@@ -134,9 +71,7 @@ class RoundLoop:
 
     def _roll_back(self, why: str) -> None:
         before = self._settled
-        self._seat.lost(why)
-        self._pool.forget()
-        self._adopt(*self._seat.take(self._pool.make_room))
+        super()._roll_back(why)
         self._rerun += (before - self._settled) * len(self._slots)
 
     # Roll-outs
@@ -188,7 +123,6 @@ class RoundLoop:
         return Weights(self._seat.era, version, self._phis[version])
 
     def _take(self, done: Done) -> None:
-        """What a worker brought."""
         if not isinstance(done.key, tuple):
             return
         kind, q, number = done.key
@@ -201,7 +135,8 @@ class RoundLoop:
             if not self._seat.owes:
                 self._seat.call("here")
         elif done.error is not None:
-            self._quarantine(slot, done.error)
+            self._set_aside(slot.ticket, done.error)
+            slot.begin(next_ticket(self._family, self._config, slot.ticket, self._stage(slot.round)))
         elif q == slot.round:
             outcome: Outcome = done.value
             rolled = Rolled(done.refs[0], done.refs[1], slot.ticket, outcome.finished, outcome.version)
@@ -221,23 +156,6 @@ class RoundLoop:
                 if q >= slot.round:
                     self._rolled[q].pop(slot.number, None)
             self._pool.forget([("rollout", q, slot.number) for q in range(slot.round, before + 1)])
-
-    def _quarantine(self, slot: Slot, error: BaseException) -> None:
-        """A task that fails wherever it is tried is set aside, and the slot goes on with its next one."""
-        if isinstance(error, UserError):
-            raise error
-        ticket = slot.ticket
-        spec = ticket.specs[0]
-        name = f"slot {ticket.slot}, trajectory {ticket.ordinal}, task {spec.family!r} seed {spec.seed}"
-        self._quarantined.append(f"{name}: {type(error).__name__}: {shorten(str(error))}")
-        _log.error("set aside after %d attempts: %s", self._config.runtime.max_attempts, self._quarantined[-1])
-        if len(self._quarantined) > self._config.runtime.max_quarantined:
-            raise UserError(
-                f"more than runtime.max_quarantined={self._config.runtime.max_quarantined} tasks fail wherever they are tried",
-                value=self._quarantined[-1],
-                mend="see the run's log; mend the task, or leave it out of the family",
-            )
-        slot.begin(next_ticket(self._family, self._config, ticket, self._stage(slot.round)))
 
     # Learning and what follows at a boundary
 
@@ -265,15 +183,6 @@ class RoundLoop:
         weights = Weights(self._seat.era, q, phi)
         call = Call(("score", q, horizon), "score", lambda _: (weights, horizon))
         self._pool.submit(call)
-
-    def _scored(self, done: Done) -> None:
-        if done.error is not None:
-            raise unscored(done.error) from done.error
-        if done.lost:
-            self._roll_back("its weights are lost")
-            return
-        method = "rebaseline" if self.report.decision else "settle"
-        self._seat.call(method, done.value)
 
     def _judged(self, method: str, report: Report) -> None:
         self._seat.worked(report)
@@ -315,22 +224,7 @@ class RoundLoop:
             one = self._saving[slot.number]
             slot.keep(done, one.ticket, one.finished)
 
-    # Waiting
-
-    def _wait(self) -> None:
-        ready = wait_any([*self._pool.refs(), *self._seat.refs()])
-        now = time.monotonic()
-        found = [done for ref in ready for done in self._pool.take(ref, now)] + self._pool.tick(now)
-        for done in found:
-            self._take(done)
-        while (answer := self._seat.answered(ready)) is not None:
-            self._heard(*answer)
-        gone = self._seat.gone(now)
-        if gone is not None:
-            self._roll_back(gone)
-
     def _heard(self, flight: Flight, value: Any, error: RayError | None) -> None:
-        """The learner's answer."""
         if error is not None:
             self._failed(flight.tag, error)
         elif flight.tag == "learn":

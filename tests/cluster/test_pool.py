@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import ray
 
+from rayl2o.cluster.controller import wait_any
 from rayl2o.cluster.greeting import Greeting, greet
 from rayl2o.cluster.pool import Call, Done, Pool
 from rayl2o.cluster.process import Process
-from rayl2o.cluster.rounds import wait_any
 from rayl2o.errors import UserError
 from rayl2o.runtime import RuntimeConfig
 
