@@ -43,7 +43,7 @@ from rayl2o.telemetry import WorkersView
 from rayl2o.unroll.ticket import Ticket
 
 RESULTS = Path(__file__).parent / "results" / "ray-scaling.json"
-HOSTS = 4
+HOSTS = 2
 ROUNDS, WARM = 10, 4
 WORKERS = (8, 64, 256, 1024)
 ESTIMATORS = ("rtg", "rtg_worker")

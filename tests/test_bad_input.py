@@ -181,7 +181,11 @@ def _other_schema(path: Path) -> None:
 
 
 def _snapshot(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "log.txt"}
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("log.txt", "status.json")
+    }
 
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], None], tuple[str, ...]]] = {
