@@ -30,6 +30,10 @@ _ROOM_S = 10.0
 """Seconds that a learner waits for a place before a worker makes room: its node may be gone, and the others full."""
 
 
+class LateError(UserError):
+    """A process did not answer in time. It may hang, or its node may: worth another try before the user is told."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What every process of a run is told.
@@ -80,6 +84,7 @@ def seat_learner(run: Run, process: Process, make_room: Callable[[], None]) -> B
     """Waits until a learner has taken the newest checkpoint, or begun. ``make_room`` is called every so often until it is placed.
 
     Raises:
+        LateError: If it does not answer: worth another try.
         UserError: If it cannot start, does not share the run's folder, or runs other versions.
         RayError: If it died meanwhile: worth another try.
     """
@@ -104,7 +109,7 @@ def _answer(process: Process, method: str, ref: Any, seconds: float, waited: flo
     try:
         return ray.get(ref, timeout=max(seconds - waited, 1.0))
     except GetTimeoutError as error:
-        raise UserError(
+        raise LateError(
             f"the {process.role} did not answer {method!r} in time",
             value=f"{seconds:.0f} s",
             mend="see 'ray status': CPUs or memory for it may be missing; or raise runtime.start_deadline_s",

@@ -12,13 +12,15 @@ from ray.exceptions import RayError
 
 from rayl2o.cluster.learner import Begun, Report
 from rayl2o.cluster.process import HUNG, OVERDUE, Flight, cause_of, why_lost
-from rayl2o.cluster.processes import Run, ask, seat_learner, summon_learner
+from rayl2o.cluster.processes import LateError, Run, ask, seat_learner, summon_learner
 from rayl2o.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 _MOST_DEATHS = 5
 """Learners lost in a row, without a new update in between, before the run stops."""
+_MOST_LATE = 2
+"""Learners in a row that do not start in time before the user is told: the first may hang, or sit on a node that does."""
 
 
 class Seat:
@@ -47,12 +49,18 @@ class Seat:
         Raises:
             UserError: If it cannot start, or learners keep dying.
         """
+        late = 0
         while True:
             try:
                 begun = seat_learner(self._run, self.process, make_room)
                 phis = {version: self.process.actor.phi.remote(version) for version in begun.versions}
                 ray.get(list(phis.values()), timeout=self._runtime.start_deadline_s)
                 return begun, phis
+            except LateError as error:
+                late += 1
+                if late == _MOST_LATE:
+                    raise
+                self.lost(f"not there in time: {error}")
             except RayError as error:
                 self.lost(why_lost(error))
 

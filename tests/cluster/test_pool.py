@@ -46,6 +46,7 @@ class Worker:
             os._exit(1)
         if what == "stop once" and attempt == 0:
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(60)  # the kernel stops the main thread first; this one could have answered before its turn came
         if what == "slow once" and attempt == 0:
             time.sleep(20)
         return (what, number, incarnation, attempt)
