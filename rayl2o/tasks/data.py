@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,15 +30,27 @@ class DataInfo:
     """What is known of a data set before any file is read.
 
     Attributes:
-        features: F, inputs per example.
+        shape: Of an example's inputs; (channels, height, width) of images.
         classes: Number of labels, 0..classes-1.
     """
 
-    features: int
+    shape: tuple[int, ...]
     classes: int
 
+    @property
+    def features(self) -> int:
+        """F, inputs per example."""
+        return math.prod(self.shape)
 
-DATA: Mapping[str, DataInfo] = MappingProxyType({"digits": DataInfo(64, 10), "mnist": DataInfo(784, 10)})
+
+DATA: Mapping[str, DataInfo] = MappingProxyType(
+    {
+        "digits": DataInfo((1, 8, 8), 10),
+        "mnist": DataInfo((1, 28, 28), 10),
+        "cifar10": DataInfo((3, 32, 32), 10),
+        "cifar100": DataInfo((3, 32, 32), 100),
+    }
+)
 
 
 @dataclass(frozen=True)

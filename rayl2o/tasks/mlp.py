@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.data import SPLITS, info, load
 from rayl2o.tasks.instances import require_same
 from rayl2o.tasks.mlp_batch import MLPBatch
+from rayl2o.tasks.named import NamedTask
 from rayl2o.tasks.settings import to_settings
 
 
@@ -86,3 +88,18 @@ class MLP:
         data = load(self.data, self.split, device=device, dtype=dtype)
         activation = ACTIVATIONS[self.activation]
         return MLPBatch(self.layout, len(specs), data, activation, self.batch_size, self.init_std)
+
+
+NAMED: Mapping[str, NamedTask] = MappingProxyType(
+    {
+        "mlp-orig": NamedTask(
+            "mlp", {"activation": "sigmoid", "hidden": (20,)}, "MLP-orig of T: F-20-10, sigmoid", paper="T"
+        ),
+        "mlp-relu": NamedTask(
+            "mlp", {"activation": "relu", "hidden": (20,)}, "MLP-ReLU of T: F-20-10, ReLU", paper="T"
+        ),
+        "mlp-deeper": NamedTask(
+            "mlp", {"activation": "sigmoid", "hidden": (20, 20)}, "MLP-deeper of T: F-20-20-10, sigmoid", paper="T"
+        ),
+    }
+)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,38 +13,11 @@ from rayl2o.errors import UserError, unknown_name
 from rayl2o.layout import Layout
 from rayl2o.plugins import Group, Plugin, load, plugins
 from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
+from rayl2o.tasks.catalogue import FAMILIES, NAMED
 from rayl2o.tasks.data import DATA
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.named import NamedTask
 from rayl2o.tasks.settings import from_settings
 
-FAMILIES: Mapping[str, type] = MappingProxyType({Quadratic.family: Quadratic, MLP.family: MLP})
-
-
-@dataclass(frozen=True)
-class NamedTask:
-    """A family with some of its settings fixed; the others stay open.
-
-    Attributes:
-        family: Name of the family.
-        fixed: The settings that make the task what it is.
-        summary: One line.
-    """
-
-    family: str
-    fixed: Mapping[str, Any]
-    summary: str
-
-
-NAMED: Mapping[str, NamedTask] = MappingProxyType(
-    {
-        "mlp-orig": NamedTask("mlp", {"activation": "sigmoid", "hidden": (20,)}, "MLP-orig of T: F-20-10, sigmoid"),
-        "mlp-relu": NamedTask("mlp", {"activation": "relu", "hidden": (20,)}, "MLP-ReLU of T: F-20-10, ReLU"),
-        "mlp-deeper": NamedTask(
-            "mlp", {"activation": "sigmoid", "hidden": (20, 20)}, "MLP-deeper of T: F-20-20-10, sigmoid"
-        ),
-    }
-)
 GROUP = Group("rayl2o.tasks", noun="task", key="family", members=(), built_in=frozenset({*FAMILIES, *NAMED}))
 """Families of other distributions; what :func:`task` makes of one must be a :class:`TaskFamily`."""
 
@@ -57,9 +30,10 @@ class TaskInfo:
         name: As :func:`task` takes it.
         source: ``built-in`` or the distribution of the plugin.
         summary: One line.
-        params: D; at the paper's true size (MNIST) where the task has a ``data`` setting. None if the plugin does not say.
+        params: D; at the paper's true size (MNIST, where the task can take it). None if the plugin does not say.
         params_by_data: D by data set, empty where the task has no ``data`` setting.
         settings: Names of the settings that :func:`task` takes.
+        paper, twin_of: As of a :class:`~rayl2o.tasks.named.NamedTask`.
         error: Why a plugin cannot be used.
     """
 
@@ -69,6 +43,8 @@ class TaskInfo:
     params: int | None
     params_by_data: Mapping[str, int]
     settings: tuple[str, ...] = ()
+    paper: str = ""
+    twin_of: str = ""
     error: str | None = None
 
 
@@ -88,7 +64,7 @@ def task(name: str, **settings: Any) -> TaskFamily:
             raise UserError(f"setting {key!r} is fixed by task {name!r}", value=value, mend=mend)
         if key not in _settings(name):
             raise unknown_name(f"setting of task {name!r}", key, _settings(name))
-    return _make(FAMILIES[named.family], {**named.fixed, **settings}, name)
+    return _make(FAMILIES[named.family], {**named.defaults, **named.fixed, **settings}, name)
 
 
 def family_of(spec: TaskSpec) -> TaskFamily:
@@ -142,11 +118,19 @@ def _settings(name: str) -> tuple[str, ...]:
 
 def _built_in(name: str) -> TaskInfo:
     settings = _settings(name)
-    summary = NAMED[name].summary if name in NAMED else _summary(FAMILIES[name])
-    by_data = {data: _params(task(name, data=data)) for data in DATA} if "data" in settings else {}
-    params = by_data["mnist"] if by_data else _params(task(name))
-    sizes = {data: size for data, size in by_data.items() if size is not None}
-    return TaskInfo(name, "built-in", summary, params, sizes, settings)
+    named = NAMED.get(name) or NamedTask(name, {}, _summary(FAMILIES[name]))
+    sizes = _sizes(name) if "data" in settings else {}
+    params = sizes["mnist"] if "mnist" in sizes else _params(task(name))
+    return TaskInfo(name, "built-in", named.summary, params, sizes, settings, named.paper, named.twin_of)
+
+
+def _sizes(name: str) -> dict[str, int]:
+    """D by data set, of those that the task can take."""
+    found = {}
+    for data in DATA:
+        with suppress(UserError):
+            found[data] = _params(task(name, data=data))
+    return {data: size for data, size in found.items() if size is not None}
 
 
 def _from_plugin(plugin: Plugin) -> TaskInfo:
