@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-import torch
 
 from rayl2o.cluster.greeting import Greeting, greet, read
 from rayl2o.cluster.pinned import pin
@@ -15,6 +14,7 @@ from rayl2o.config import RunConfig
 from rayl2o.meta.rounds import Job, perform, validation_score
 from rayl2o.rules.base import Phi, Rule
 from rayl2o.tasks.base import TaskFamily
+from rayl2o.tasks.draw import one_of_each
 from rayl2o.unroll.ticket import Ticket
 
 _PULL_S = 60.0
@@ -71,7 +71,7 @@ class RolloutWorker:
         pin()
         self._config = read(config_text, "worker")
         self._rule, self._family = self._config.make_rule(), self._config.make_family()
-        self._family.build([self._family.sample(torch.Generator())], dtype=self._config.unroll.torch_dtype)
+        self._family.build(one_of_each(self._family), dtype=self._config.unroll.torch_dtype)
         return greet()
 
     @ray.method(concurrency_group="control")

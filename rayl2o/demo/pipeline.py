@@ -31,6 +31,7 @@ from rayl2o.run import TrainResult, trained_rule
 from rayl2o.symbolic.distill import Distillation, DistillConfig, distill
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.tasks.base import TaskFamily
+from rayl2o.tasks.draw import one_of_each
 from rayl2o.tasks.registry import task
 from rayl2o.telemetry import Progress as RunProgress
 
@@ -127,7 +128,7 @@ def run_demo(config: DemoConfig, console: Console) -> DemoResult:
     begun = time.perf_counter()
     run_config, families = config.run_config(), config.families()
     for family in families.values():
-        family.build([family.sample(torch.Generator())])  # missing data ends here, before any work
+        family.build(one_of_each(family))  # missing data ends here, before any work
     _clear(config.out)
     place = PLACES[config.runtime]
     with place() as where, _progress(console) as progress, ThreadPoolExecutor(1) as background:

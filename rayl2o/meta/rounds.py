@@ -22,6 +22,7 @@ from rayl2o.meta.validation import Pmap, rebaseline, settle, validate, validatio
 from rayl2o.rules.base import Phi, Rule
 from rayl2o.seeds import generator
 from rayl2o.tasks.base import TaskFamily
+from rayl2o.tasks.draw import sample_alike
 from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.ticket import SlotState, Ticket
 
@@ -64,7 +65,7 @@ def fresh_state(rule: Rule, family: TaskFamily, config: TrainConfig, run_id: str
 def make_ticket(family: TaskFamily, config: TrainConfig, run_id: str, slot: int, ordinal: int, stage: int) -> Ticket:
     """The ticket of a slot's next trajectory; determined by its arguments."""
     draws = generator(config.seed, "task", slot, ordinal)
-    specs = tuple(family.sample(draws) for _ in range(config.instances))
+    specs = sample_alike(family, draws, config.instances)
     behaviour, teachers, share = plan_behaviour(config.behaviour, config.seed, slot, ordinal, config.slots, stage)
     n_train = config.curriculum.n_train[stage]
     return Ticket(run_id, config.seed, slot, ordinal, specs, n_train, behaviour, teachers, share)

@@ -23,6 +23,7 @@ from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.seeds import derive_seed, generator
 from rayl2o.symbolic.runs import Runs
 from rayl2o.symbolic.selection import Score, score
+from rayl2o.tasks.draw import sample_alike
 from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.settings import UnrollConfig
@@ -178,7 +179,7 @@ def _phi(theta: Mapping[str, Tensor], unit: Tensor) -> Phi:
 
 def _ticket(runs: Runs, steps: int, episode: int) -> Ticket:
     draws = generator(runs.seed, "symbolic", runs.role, "episode", episode)
-    specs = tuple(runs.family.sample(draws) for _ in range(runs.count))
+    specs = sample_alike(runs.family, draws, runs.count)
     return Ticket("finetune", derive_seed(runs.seed, "symbolic", runs.role), 0, episode, specs, steps)
 
 

@@ -103,6 +103,9 @@ def _factory(name: str, kind: str) -> type:
 
 
 def _make(factory: type, settings: Mapping[str, Any], name: str) -> TaskFamily:
+    compose = getattr(factory, "compose", None)  # of families that are made of others
+    if compose is not None:
+        return compose(settings, lambda inner, own: task(inner, **own), build)  # type: ignore[no-any-return]
     family = from_settings(factory, settings, name)
     if not isinstance(family, TaskFamily):
         mend = "its class must have 'family', 'sample' and 'build'"
@@ -113,14 +116,17 @@ def _make(factory: type, settings: Mapping[str, Any], name: str) -> TaskFamily:
 def _settings(name: str) -> tuple[str, ...]:
     """Names of the settings that a built-in task takes."""
     named = NAMED.get(name, NamedTask(name, {}, ""))
-    return tuple(f.name for f in fields(FAMILIES[named.family]) if f.name not in named.fixed)
+    factory = FAMILIES[named.family]
+    names = getattr(factory, "setting_names", None) or [f.name for f in fields(factory)]
+    return tuple(name for name in names if name not in named.fixed)
 
 
 def _built_in(name: str) -> TaskInfo:
     settings = _settings(name)
     named = NAMED.get(name) or NamedTask(name, {}, _summary(FAMILIES[name]))
     sizes = _sizes(name) if "data" in settings else {}
-    params = sizes["mnist"] if "mnist" in sizes else _params(task(name))
+    composed = hasattr(FAMILIES[named.family], "compose")
+    params = sizes["mnist"] if "mnist" in sizes else None if composed else _params(task(name))
     return TaskInfo(name, "built-in", named.summary, params, sizes, settings, named.paper, named.twin_of)
 
 
