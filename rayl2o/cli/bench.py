@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def verb(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="meta-gradient, first-order-gap, segment or ray.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="meta-gradient, first-order-gap, segment, tasks or ray.")],
     as_json: Json = False,
 ) -> None:
     """Measure speed on one thread, each figure beside a rival of the same run."""

@@ -66,10 +66,17 @@ KINDS: Mapping[str, Callable[[], list[Item]]] = MappingProxyType(
 )
 
 
+_FOR_PEOPLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"tasks": ("name", "source", "paper", "params", "twin_of", "summary", "error")}
+)
+"""Columns where there are too many for a terminal; ``--json`` has all."""
+
+
 def _table(what: str, items: list[Item]) -> Table:
-    """Name, source and summary first, then whatever else the items have."""
+    """Name, source and summary first, then whatever else the items have; empty columns are left out."""
     table = Table(title=what)
-    names = list(dict.fromkeys(key for item in items for key in item if item[key] not in (None, {}, [], ())))
+    filled = dict.fromkeys(key for item in items for key in item if item[key] not in (None, {}, [], (), ""))
+    names = [name for name in _FOR_PEOPLE.get(what, tuple(filled)) if name in filled]
     for name in names:
         table.add_column(name, overflow="fold", justify="right" if name == "params" else "left")
     for item in items:

@@ -6,15 +6,15 @@ import math
 
 import pytest
 
-from rayl2o import benchmark
-from rayl2o.benchmark import BENCHMARKS, Row
+from rayl2o.benchmark import BENCHMARKS, Row, meta_gradient
+from rayl2o.benchmark import row as rows_of
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAYL2O_DATA", raising=False)  # fresh weights on digits: small
-    monkeypatch.setattr(benchmark, "REPEATS", 1)
-    monkeypatch.setattr(benchmark, "AT_STEP", 20)
+    monkeypatch.setattr(rows_of, "REPEATS", 1)
+    monkeypatch.setattr(meta_gradient, "AT_STEP", 20)
 
 
 def _rows(name: str) -> dict[str, Row]:
@@ -44,9 +44,9 @@ def test_segment() -> None:
 
 
 def test_first_order_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "GAP_STEPS", (0,))
-    monkeypatch.setattr(benchmark, "GAP_UNROLLS", (1, 3))
-    monkeypatch.setattr(benchmark, "GAP_SEEDS", 1)
+    monkeypatch.setattr(meta_gradient, "GAP_STEPS", (0,))
+    monkeypatch.setattr(meta_gradient, "GAP_UNROLLS", (1, 3))
+    monkeypatch.setattr(meta_gradient, "GAP_SEEDS", 1)
     rows = _rows("first-order-gap")
     for name, row in rows.items():
         if "U = 1," in name:  # nothing follows the only step: first order is exact

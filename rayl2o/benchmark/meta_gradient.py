@@ -1,14 +1,9 @@
-"""Published figures of the meta-gradient: speed as a ratio to autograd through the unroll in the same run, and what is lost.
-
-One thread; workloads are fixed here. ``benchmarks/`` runs them and keeps the results; ``rayl2o bench NAME`` prints them.
-"""
+"""Figures of the meta-gradient: speed as a ratio to autograd through the unroll in the same run, and what is lost."""
 
 from __future__ import annotations
 
 import os
 import statistics
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 
+from rayl2o.benchmark.row import Row, interleaved
 from rayl2o.meta.bptt import bptt
 from rayl2o.meta.learner import LearnerConfig, fresh_learner, learner_step, meta_gradient
 from rayl2o.rules.base import Phi, Rule
@@ -31,29 +27,10 @@ from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import SlotState, Ticket
 
 STEPS = 20
-REPEATS = 9
 COSINE_DRAWS = 8
 AT_STEP = 100
 """Inner step at which everything is measured: past the start, where every rule still moves."""
 GAP_STEPS, GAP_UNROLLS, GAP_SEEDS = (0, 100, 500), (1, 5, 20), 5
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure.
-
-    Attributes:
-        name: What was measured.
-        value, unit: The figure (median of repeats).
-        ratio: Against the rival named in ``against``, larger is better for us; None where there is no rival.
-        against: The rival, measured in the same run.
-    """
-
-    name: str
-    value: float
-    unit: str
-    ratio: float | None = None
-    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,19 +73,6 @@ def _stand(
     for _ in range((AT_STEP if at_step is None else at_step) // STEPS):
         _, state = rollout(rule, UnrollConfig(steps=STEPS, dtype=dtype), ticket, state, phi)
     return _Case(label, rule, phi, ticket, state)
-
-
-def _interleaved(ways: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
-    """Median seconds of each way; the ways take turns, so that a busy moment hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for name in ways:
-        ways[name]()
-    for _ in range(repeats):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def _config(case: _Case, credit: str, percent: int) -> UnrollConfig:
@@ -169,7 +133,7 @@ def _meta_gradient_rows(case: _Case) -> list[Row]:
         for percent in (100, 10)
     }
     rivals = {"autograd first order": partial(_autograd, case, False), "autograd exact": partial(_autograd, case, True)}
-    seconds = _interleaved({**rivals, **{name: partial(_rtg, case, config) for name, config in configs.items()}})
+    seconds = interleaved({**rivals, **{name: partial(_rtg, case, config) for name, config in configs.items()}})
     exact = _autograd(case, True)
     cosines = {name: _cosine(rival(), exact) for name, rival in rivals.items()}
     cosines |= {name: _cosines(case, config, exact) for name, config in configs.items()}
@@ -218,15 +182,8 @@ def _segment_rows(case: _Case) -> list[Row]:
     for percent in (100, 10):
         segment, _ = rollout(case.rule, _config(case, "first_order", percent), case.ticket, case.state, case.phi)
         sizes[percent] = float(store.segment_bytes(segment))
-        second = _interleaved({"take": partial(_take, case, store.to_batch(segment))})["take"]
+        second = interleaved({"take": partial(_take, case, store.to_batch(segment))})["take"]
         ratio, against = (None, None) if percent == 100 else (sizes[100] / sizes[10], "100 % of the coordinates")
         rows.append(Row(f"{case.label}: segment at {percent} %", sizes[percent], "bytes", ratio, against))
         rows.append(Row(f"{case.label}: learner at {percent} %", 1 / second, "segments/s"))
     return rows
-
-
-BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = {
-    "meta-gradient": meta_gradient_rows,
-    "first-order-gap": gap_rows,
-    "segment": segment_rows,
-}

@@ -1,0 +1,22 @@
+"""Published figures, each beside a rival of the same run. ``benchmarks/`` runs them and keeps the results; ``rayl2o bench NAME``
+prints them. One thread; workloads are fixed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from rayl2o.benchmark.meta_gradient import gap_rows, meta_gradient_rows, segment_rows
+from rayl2o.benchmark.row import Row
+from rayl2o.benchmark.tasks import task_rows
+
+__all__ = ["BENCHMARKS", "Row"]
+
+BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = MappingProxyType(
+    {
+        "meta-gradient": meta_gradient_rows,
+        "first-order-gap": gap_rows,
+        "segment": segment_rows,
+        "tasks": task_rows,
+    }
+)

@@ -1,0 +1,112 @@
+"""Figures of the tasks: inner steps per second of K instances side by side, against a plain PyTorch loop over K modules.
+
+An inner step is a minibatch, loss, gradient and an SGD update of one instance. Both sides do all of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from rayl2o.benchmark.plain_loop import plain_loop
+from rayl2o.benchmark.row import Row, interleaved
+from rayl2o.errors import UserError
+from rayl2o.layout import Layout
+from rayl2o.seeds import derive_seed, generator
+from rayl2o.tasks.base import TaskFamily
+from rayl2o.tasks.catalogue import FAMILIES, NAMED
+from rayl2o.tasks.registry import build, task
+
+INSTANCES = (1, 8, 64)
+MOST_FLOATS = 8_000_000
+"""K D above which a K is left out: such networks are run with K = 1."""
+BLOCK_S = 0.15
+"""Seconds of one timed block of steps, about."""
+REPEATS = 5
+LR = 1e-4
+"""Small: nothing may diverge while it is timed."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task as it is measured.
+
+    Attributes:
+        name: As :func:`rayl2o.tasks.registry.task` takes it.
+        settings: Of it.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def family(self) -> TaskFamily:
+        """What it names."""
+        return task(self.name, **self.settings)
+
+
+def cases() -> list[Case]:
+    """Every task that is one problem with its defaults; which of them can run here is another matter."""
+    composed = {name for name, family in FAMILIES.items() if hasattr(family, "compose")}
+    named = [Case(name) for name in NAMED]
+    whole = [Case(name) for name in FAMILIES if name not in composed and name not in NAMED]
+    return [case for case in whole + named if isinstance(getattr(case.family(), "layout", None), Layout)]
+
+
+def task_rows(chosen: Sequence[Case] | None = None) -> list[Row]:
+    """Inner steps per second and ratio, per task and K. Tasks whose data are not here are left out."""
+    rows: list[Row] = []
+    for case in cases() if chosen is None else chosen:
+        rows += case_rows(case)
+    return rows
+
+
+def case_rows(case: Case) -> list[Row]:
+    """The rows of one task; none if its data are not here."""
+    family = case.family()
+    try:
+        size = family.build([family.sample(generator("benchmark", "tasks"))]).layout.size
+    except UserError:
+        return []
+    return [_row(case.name, family, k) for k in INSTANCES if k == 1 or k * size <= MOST_FLOATS]
+
+
+def _row(name: str, family: TaskFamily, k: int) -> Row:
+    ours, (rival, against) = side_by_side(family, k), plain_loop(family, k)
+    blocks = {"ours": _block(ours), "rival": _block(rival)}
+    seconds = interleaved({side: run for side, (run, _) in blocks.items()}, REPEATS)
+    rates = {side: k * steps / seconds[side] for side, (_, steps) in blocks.items()}
+    return Row(f"{name}: K = {k}", rates["ours"], "inner steps/s", rates["ours"] / rates["rival"], against)
+
+
+def side_by_side(family: TaskFamily, k: int) -> Callable[[], object]:
+    """One inner step of each of K instances, our way."""
+    rng = generator("benchmark", "tasks")
+    tasks = build([family.sample(rng) for _ in range(k)])
+    params, ticks = tasks.init_params(range(k)), count()
+
+    def step() -> object:
+        nonlocal params
+        at = next(ticks)
+        batch = tasks.draw_batch([derive_seed("benchmark", "batch", i, at) for i in range(k)])
+        loss, grad = tasks.loss_and_grad(params, batch)
+        params = params - LR * grad
+        return loss
+
+    return step
+
+
+def _block(step: Callable[[], object]) -> tuple[Callable[[], object], int]:
+    """So many steps as take about :data:`BLOCK_S`, and their number."""
+    step()
+    begun = time.perf_counter()
+    step()
+    steps = max(1, min(1000, round(BLOCK_S / max(time.perf_counter() - begun, 1e-6))))
+
+    def block() -> None:
+        for _ in range(steps):
+            step()
+
+    return block, steps
