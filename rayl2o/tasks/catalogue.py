@@ -6,9 +6,19 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayl2o.tasks import mlp
+from rayl2o.tasks import (
+    dm_quadratic,
+    lasso,
+    linear_regression,
+    logistic_regression,
+    matrix_factorisation,
+    mlp,
+    noisy_quadratic,
+    rastrigin,
+    rosenbrock,
+    two_moons,
+)
 from rayl2o.tasks.mixture import Mixture
-from rayl2o.tasks.mlp import MLP
 from rayl2o.tasks.named import NamedTask
 from rayl2o.tasks.quadratic import Quadratic
 
@@ -22,7 +32,39 @@ def _by_name(parts: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     return MappingProxyType(found)
 
 
-FAMILIES: Mapping[str, type] = MappingProxyType({family.family: family for family in (Quadratic, MLP, Mixture)})
+FAMILIES: Mapping[str, type] = MappingProxyType(
+    {
+        family.family: family
+        for family in (
+            Quadratic,
+            linear_regression.LinearRegression,
+            rosenbrock.Rosenbrock,
+            two_moons.TwoMoons,
+            mlp.MLP,
+            dm_quadratic.DMQuadratic,
+            rastrigin.Rastrigin,
+            lasso.Lasso,
+            logistic_regression.LogisticRegression,
+            matrix_factorisation.MatrixFactorisation,
+            noisy_quadratic.NoisyQuadratic,
+            Mixture,
+        )
+    }
+)
 """Families by name."""
-NAMED: Mapping[str, NamedTask] = _by_name([mlp.NAMED])
-"""Named tasks; no name is also a family's, except where the task is the family with its defaults."""
+NAMED: Mapping[str, NamedTask] = _by_name(
+    module.NAMED
+    for module in (
+        linear_regression,
+        rosenbrock,
+        two_moons,
+        mlp,
+        dm_quadratic,
+        rastrigin,
+        lasso,
+        logistic_regression,
+        matrix_factorisation,
+        noisy_quadratic,
+    )
+)
+"""Named tasks. One may have the name of its family, if it is the family with its defaults."""
