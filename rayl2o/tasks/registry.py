@@ -15,6 +15,9 @@ from rayl2o.plugins import Group, Plugin, load, plugins
 from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
 from rayl2o.tasks.catalogue import FAMILIES, NAMED
 from rayl2o.tasks.data import DATA
+from rayl2o.tasks.laws.admission import first_breach
+from rayl2o.tasks.laws.check import refusal
+from rayl2o.tasks.laws.law import Breach
 from rayl2o.tasks.named import NamedTask
 from rayl2o.tasks.settings import from_settings
 
@@ -52,11 +55,11 @@ def task(name: str, **settings: Any) -> TaskFamily:
     """The family of a named task, or a family by its own name, with these settings.
 
     Raises:
-        UserError: If there is no such task, its plugin cannot be used, or a setting is unknown, fixed by the task, of the wrong
-            type or out of range.
+        UserError: If there is no such task, its plugin cannot be used or breaks a law of :mod:`rayl2o.tasks.laws`, or a setting
+            is unknown, fixed by the task, of the wrong type or out of range.
     """
     if name not in NAMED:
-        return _make(_factory(name, "task"), settings, name)
+        return _lawful(_make(_factory(name, "task"), settings, name), name)
     named = NAMED[name]
     for key, value in settings.items():
         if key in named.fixed:
@@ -91,8 +94,23 @@ def build(
 
 
 def tasks() -> list[TaskInfo]:
-    """Every family and named task, built-in ones first, then plugins, unusable ones with their error. Reads no data."""
-    return [_built_in(name) for name in (*FAMILIES, *NAMED)] + [_from_plugin(plugin) for plugin in plugins(GROUP)]
+    """Every family and named task, built-in ones first, then plugins, unusable ones with their error. Reads no data of
+    built-in tasks; plugins are tried by the laws.
+    """
+    return [_built_in(name) for name in dict.fromkeys((*FAMILIES, *NAMED))] + [
+        _from_plugin(plugin) for plugin in plugins(GROUP)
+    ]
+
+
+def settings_of(name: str) -> tuple[str, ...]:
+    """Names of the settings that :func:`task` takes for a task or family; nothing is built.
+
+    Raises:
+        UserError: If there is no such task, or its plugin cannot be used.
+    """
+    if name in NAMED or name in FAMILIES:
+        return _settings(name)
+    return tuple(f.name for f in fields(_factory(name, "task")))
 
 
 def _factory(name: str, kind: str) -> type:
@@ -111,6 +129,21 @@ def _make(factory: type, settings: Mapping[str, Any], name: str) -> TaskFamily:
         mend = "its class must have 'family', 'sample' and 'build'"
         raise UserError(f"task {name!r} comes from a plugin that is no task family", value=factory.__name__, mend=mend)
     return family
+
+
+def _lawful(family: TaskFamily, name: str) -> TaskFamily:
+    """The family, unless it is of a plugin that breaks a law; specs that it draws need no further trial."""
+    if name in FAMILIES:
+        return family
+    breach = first_breach(family, family_of)
+    if breach is not None:
+        (plugin,) = (plugin for plugin in plugins(GROUP) if plugin.name == name)
+        raise _refusal(plugin, breach)
+    return family
+
+
+def _refusal(plugin: Plugin, breach: Breach) -> UserError:
+    return refusal(f"task {plugin.name!r} of the plugin {plugin.distribution!r}", breach)
 
 
 def _settings(name: str) -> tuple[str, ...]:
@@ -140,16 +173,21 @@ def _sizes(name: str) -> dict[str, int]:
 
 
 def _from_plugin(plugin: Plugin) -> TaskInfo:
+    params, error = None, None
     try:
         factory = plugin.load()
-        params = _params(factory())
-    except UserError as error:
-        return TaskInfo(plugin.name, plugin.distribution, "", None, {}, error=str(error))
+        family = factory()
+        params = _params(family)
+    except UserError as refused:
+        return TaskInfo(plugin.name, plugin.distribution, "", None, {}, error=str(refused))
     except Exception:  # a plugin need not have defaults, nor a layout that is known before a build
-        params = None
-    return TaskInfo(
-        plugin.name, plugin.distribution, _summary(factory), params, {}, tuple(f.name for f in fields(factory))
-    )
+        family = None
+    if isinstance(family, TaskFamily):
+        with suppress(UserError):  # its data are not here: it may be used where they are
+            breach = first_breach(family, family_of)
+            error = None if breach is None else str(_refusal(plugin, breach))
+    settings = tuple(f.name for f in fields(factory))
+    return TaskInfo(plugin.name, plugin.distribution, _summary(factory), params, {}, settings, error=error)
 
 
 def _params(family: object) -> int | None:

@@ -9,9 +9,10 @@ import torch
 
 from rayl2o.errors import UserError
 from rayl2o.tasks.base import TaskSpec
+from rayl2o.tasks.catalogue import FAMILIES, NAMED
 from rayl2o.tasks.mlp import MLP
 from rayl2o.tasks.quadratic import Quadratic
-from rayl2o.tasks.registry import GROUP, build, family_of, task, tasks
+from rayl2o.tasks.registry import GROUP, build, family_of, settings_of, task, tasks
 from tests.plugin_files import TASK, install, installed
 
 
@@ -28,7 +29,7 @@ def test_names_and_settings() -> None:
     ("name", "settings", "message"),
     [
         ("mlp-deper", {}, "unknown task: got 'mlp-deper'; did you mean 'mlp-deeper'"),
-        ("zzz", {}, "known: mlp, mlp-deeper, mlp-orig, mlp-relu, quadratic"),
+        ("zzz", {}, "unknown task: got 'zzz'; known: "),
         ("mlp-orig", {"dat": "mnist"}, "unknown setting of task 'mlp-orig': got 'dat'; did you mean 'data'"),
         ("mlp-orig", {"hidden": (50,)}, "'hidden' is fixed by task 'mlp-orig': got (50,); use task 'mlp'"),
         ("mlp-orig", {"data": "mnits"}, "did you mean 'mnist'"),
@@ -64,16 +65,16 @@ def test_build_from_specs_alone() -> None:
 def test_the_list_says_name_source_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAYL2O_DATA", raising=False)
     infos = {info.name: info for info in tasks() if info.source == "built-in"}
-    assert {name: info.params for name, info in infos.items()} == {
-        "quadratic": 5,
-        "mlp": 15_910,
-        "mlp-orig": 15_910,
-        "mlp-relu": 15_910,
-        "mlp-deeper": 16_330,
-    }
-    assert infos["mlp-deeper"].params_by_data == {"digits": 1930, "mnist": 16_330}
+    assert set(infos) == {*FAMILIES, *NAMED}
+    known = {"quadratic": 5, "mlp": 15_910, "mlp-orig": 15_910, "mlp-deeper": 16_330, "two-moons": 8577, "p2": 40_480}
+    assert {name: infos[name].params for name in known} == known
+    assert infos["mixture"].params is None
+    assert (infos["two-moons"].paper, infos["two-moons-small"].twin_of) == ("R", "two-moons")
+    sizes = {"digits": 1930, "mnist": 16_330, "cifar10": 62_090}
+    assert {data: infos["mlp-deeper"].params_by_data[data] for data in sizes} == sizes
     assert infos["quadratic"].params_by_data == {}
-    assert infos["mlp-orig"].settings == ("data", "batch_size", "init_std", "split")
+    assert {"data", "batch_size", "init_std", "split"} <= set(infos["mlp-orig"].settings)
+    assert "hidden" not in infos["mlp-orig"].settings
     assert all(info.summary and info.error is None for info in infos.values())
 
 
@@ -126,3 +127,15 @@ def test_a_plugin_without_the_protocol_or_defaults(tmp_path: Path, monkeypatch: 
             task("bowl", size=2)
         (info,) = (info for info in tasks() if info.name == "bowl")
         assert (info.params, info.error) == (None, None)
+
+
+def test_the_settings_that_a_task_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of("quadratic") == ("size", "log10_smallest", "log10_largest")
+    assert "hidden" in settings_of("mlp")
+    assert "hidden" not in settings_of("mlp-orig")
+    assert settings_of("mixture") == ("tasks",)
+    install(tmp_path, GROUP, "bowls", "bowls_h", TASK, {"bowl": "bowls_h:Bowl"})
+    with installed(tmp_path, monkeypatch):
+        assert settings_of("bowl") == ("size",)
+        with pytest.raises(UserError, match="did you mean 'bowl'"):
+            settings_of("bowll")

@@ -94,6 +94,7 @@ class TroubledBatch:
         """Losses and gradients, and the trouble."""
         if self.family.nap_ms and not (Path(self.family.marks) / "awake").exists():
             time.sleep(self.family.nap_ms / 1000)
+        params = params.detach()
         grad = self.height * (params - self.optimum)
         for seed in self.troubled:
             grad = self._trouble(seed, grad)
