@@ -18,6 +18,7 @@ from rayl2o.errors import UserError, unknown_name
 from rayl2o.meta.rounds import TrainConfig
 from rayl2o.presets import preset_text, presets
 from rayl2o.rules.base import Rule
+from rayl2o.rules.delayed import delayed
 from rayl2o.rules.registry import make
 from rayl2o.runtime import RuntimeConfig
 from rayl2o.tasks.base import TaskFamily
@@ -36,10 +37,18 @@ _MENDS = {
 
 @dataclass(frozen=True)
 class RuleChoice:
-    """Which learned rule: its registered kind (or a named preset of it) and settings."""
+    """Which learned rule.
+
+    Attributes:
+        kind: Registered, or a named preset of one.
+        settings: Of that kind.
+        delay: In training it hears each gradient this many steps late (:mod:`rayl2o.rules.delayed`); the rule that is
+            exported hears it at once.
+    """
 
     kind: str = "rnnprop"
     settings: dict[str, Any] = field(default_factory=dict)
+    delay: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,11 @@ class RunConfig(TrainConfig):
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def make_rule(self) -> Rule:
-        """The rule to train."""
+        """The rule to train, with its delay."""
+        return delayed(self.exported_rule(), self.rule.delay)
+
+    def exported_rule(self) -> Rule:
+        """The rule as it is used after training."""
         return make(self.rule.kind, self.rule.settings)
 
     def make_family(self) -> TaskFamily:
@@ -117,6 +130,20 @@ def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
 def dump(config: RunConfig) -> str:
     """YAML text that :func:`load_text` reads back to an equal config."""
     return yaml.dump(_plain(dataclasses.asdict(config)), Dumper=_Dumper, sort_keys=False)
+
+
+def task_file(path: Path) -> TaskChoice:
+    """A task from a YAML file: the ``task`` section of a config, as a file of its own.
+
+    Raises:
+        UserError: If the file cannot be read, or is anything but ``name`` and ``settings``.
+    """
+    data = _read(str(path))
+    check_keys(TaskChoice, data, "")
+    try:
+        return TypeAdapter(TaskChoice).validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        raise first_mistake(error, str(path)) from error
 
 
 def load_text(text: str, source: str) -> RunConfig:

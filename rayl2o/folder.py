@@ -184,7 +184,7 @@ def finish(config: RunConfig, out: Path, state: TrainState) -> str:
     if config.replay.uses:
         replay_files.sweep(out / REPLAY, _named(out))  # a run killed after its last checkpoint may have left some
     phi = result(config, state)
-    save_rule(out / RULE, config.make_rule(), phi, _card(config, state))
+    save_rule(out / RULE, config.exported_rule(), phi, _card(config, state))
     return checkpoint.digest(phi)
 
 
@@ -200,7 +200,7 @@ def trained_rule(out: Path) -> LoadedRule:
     newest = _newest(out)
     # The rule can be had without the segments that are to be replayed.
     state = snapshot.restore(newest.tensors, {**newest.meta.get("state", {}), "replay": None})
-    rule = config.make_rule()
+    rule = config.exported_rule()
     return LoadedRule(name=out.name, rule=rule, phi=result(config, state), kind=rule.kind, card={})
 
 

@@ -172,3 +172,38 @@ def test_a_curriculum_can_end_a_run_early(tmp_path: Path) -> None:
     scores = pq.read_table(done.run / "metrics.parquet").to_pydict()["score"]
     assert any(score is not None for score in scores)
     assert resume(done.run).phi_sha256 == done.phi_sha256
+
+
+def test_a_run_on_a_mixture_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    tasks = "[{name: quadratic, settings: {size: 4}}, {name: rosenbrock}, {name: quadratic, settings: {size: 7}}]"
+    curriculum = ("curriculum.kind=algorithm1", "curriculum.period=4", "curriculum.instances=3")
+    config = _config(
+        "task.name=mixture", f"task.settings={{tasks: {tasks}}}", "slots=3", "output.segments=true", *curriculum
+    )
+    whole = train(config, tmp_path / "whole")
+    families = {segment.source.family for path in rounds(whole.run / "segments") for segment in read_ipc(path)}
+    assert families == {"quadratic", "rosenbrock"}
+
+    def stop(progress: Progress) -> None:
+        if progress.round == 5:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        train(config, tmp_path / "cut", stop)
+    assert resume(tmp_path / "cut").phi_sha256 == whole.phi_sha256
+
+
+def test_a_delay_is_of_the_training_only(tmp_path: Path) -> None:
+    plain, late = (train(_config(f"rule.delay={delay}"), tmp_path / f"{delay}") for delay in (0, 2))
+    assert plain.phi_sha256 != late.phi_sha256
+    assert trained_rule(late.run).rule == trained_rule(plain.run).rule
+    stopped = tmp_path / "stopped"
+
+    def stop(progress: Progress) -> None:
+        if progress.round == 4:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        train(_config("rule.delay=2"), stopped, stop)
+    assert trained_rule(stopped).rule == trained_rule(plain.run).rule
+    assert resume(stopped).phi_sha256 == late.phi_sha256

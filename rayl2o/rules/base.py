@@ -47,9 +47,14 @@ class Rule(Protocol):
 
     kind: ClassVar[str]
     """Registered name, such as ``adam`` or ``rnnprop``."""
-    needs: ClassVar[frozenset[str]]
-    """Which optional fields of :class:`Inputs` it reads: a subset of {params, loss, layout}."""
-    coordinatewise: ClassVar[bool]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Which optional fields of :class:`Inputs` it reads: a subset of {params, loss, layout}."""
+
+    @property
+    def coordinatewise(self) -> bool:
+        """Whether it treats each coordinate alone."""
 
     @property
     def state_size(self) -> int:

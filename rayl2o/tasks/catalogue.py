@@ -18,6 +18,7 @@ from rayl2o.tasks import (
     rosenbrock,
     two_moons,
 )
+from rayl2o.tasks.augment import augmented
 from rayl2o.tasks.mixture import Mixture
 from rayl2o.tasks.named import NamedTask
 from rayl2o.tasks.quadratic import Quadratic
@@ -48,6 +49,7 @@ FAMILIES: Mapping[str, type] = MappingProxyType(
             matrix_factorisation.MatrixFactorisation,
             noisy_quadratic.NoisyQuadratic,
             Mixture,
+            augmented.Augmented,
         )
     }
 )
@@ -65,6 +67,7 @@ NAMED: Mapping[str, NamedTask] = _by_name(
         logistic_regression,
         matrix_factorisation,
         noisy_quadratic,
+        augmented,
     )
 )
 """Named tasks. One may have the name of its family, if it is the family with its defaults."""
