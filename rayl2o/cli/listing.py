@@ -67,7 +67,7 @@ KINDS: Mapping[str, Callable[[], list[Item]]] = MappingProxyType(
 
 
 _FOR_PEOPLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"tasks": ("name", "source", "paper", "params", "twin_of", "summary", "error")}
+    {"tasks": ("name", "paper", "params", "data", "twin_of", "summary", "source", "error")}
 )
 """Columns where there are too many for a terminal; ``--json`` has all."""
 
@@ -77,6 +77,8 @@ def _table(what: str, items: list[Item]) -> Table:
     table = Table(title=what)
     filled = dict.fromkeys(key for item in items for key in item if item[key] not in (None, {}, [], (), ""))
     names = [name for name in _FOR_PEOPLE.get(what, tuple(filled)) if name in filled]
+    if what in _FOR_PEOPLE and all(item["source"] == BUILT_IN for item in items):
+        names.remove("source")
     for name in names:
         table.add_column(name, overflow="fold", justify="right" if name == "params" else "left")
     for item in items:

@@ -18,9 +18,12 @@ from rayl2o.tasks.data import DATA
 from rayl2o.tasks.laws.admission import first_breach
 from rayl2o.tasks.laws.check import refusal
 from rayl2o.tasks.laws.law import Breach
-from rayl2o.tasks.named import NamedTask
+from rayl2o.tasks.named import PAPERS, NamedTask
 from rayl2o.tasks.settings import from_settings
 
+EMBEDDED, TRUE_SIZE = "digits", "mnist"
+"""What a task of paper T uses where no data are at hand, and what the paper used."""
+_RANKS = {paper: rank for rank, paper in enumerate((*PAPERS, ""))}
 GROUP = Group("rayl2o.tasks", noun="task", key="family", members=(), built_in=frozenset({*FAMILIES, *NAMED}))
 """Families of other distributions; what :func:`task` makes of one must be a :class:`TaskFamily`."""
 
@@ -33,10 +36,11 @@ class TaskInfo:
         name: As :func:`task` takes it.
         source: ``built-in`` or the distribution of the plugin.
         summary: One line.
-        params: D; at the paper's true size (MNIST, where the task can take it). None if the plugin does not say.
+        params: D, on ``data``. None if it is drawn, or the plugin does not say.
         params_by_data: D by data set, empty where the task has no ``data`` setting.
         settings: Names of the settings that :func:`task` takes.
-        paper, twin_of: As of a :class:`~rayl2o.tasks.named.NamedTask`.
+        paper, twin_of: As of a :class:`~rayl2o.tasks.named.NamedTask`; a twin's paper is that of its whole.
+        data: Its data set: the default, or MNIST where the embedded digits stand for it. Empty without data.
         error: Why a plugin cannot be used.
     """
 
@@ -48,6 +52,7 @@ class TaskInfo:
     settings: tuple[str, ...] = ()
     paper: str = ""
     twin_of: str = ""
+    data: str = ""
     error: str | None = None
 
 
@@ -94,12 +99,13 @@ def build(
 
 
 def tasks() -> list[TaskInfo]:
-    """Every family and named task, built-in ones first, then plugins, unusable ones with their error. Reads no data of
-    built-in tasks; plugins are tried by the laws.
+    """Every family and named task, built-in ones first: by paper, our own last, a twin behind its whole. Then plugins, unusable
+    ones with their error. Reads no data of built-in tasks; plugins are tried by the laws.
     """
-    return [_built_in(name) for name in dict.fromkeys((*FAMILIES, *NAMED))] + [
-        _from_plugin(plugin) for plugin in plugins(GROUP)
-    ]
+    found = [_built_in(name) for name in dict.fromkeys((*NAMED, *FAMILIES))]
+    place = {info.name: i for i, info in enumerate(found)}
+    found.sort(key=lambda info: (_RANKS[info.paper], place[info.twin_of or info.name], place[info.name]))
+    return found + [_from_plugin(plugin) for plugin in plugins(GROUP)]
 
 
 def settings_of(name: str) -> tuple[str, ...]:
@@ -157,10 +163,14 @@ def _settings(name: str) -> tuple[str, ...]:
 def _built_in(name: str) -> TaskInfo:
     settings = _settings(name)
     named = NAMED.get(name) or NamedTask(name, {}, _summary(FAMILIES[name]))
+    composed = hasattr(FAMILIES[named.family], "compose") and not named.fixed
+    data = "" if composed else str(getattr(task(name), "data", ""))
     sizes = _sizes(name) if "data" in settings else {}
-    composed = hasattr(FAMILIES[named.family], "compose")
-    params = sizes["mnist"] if "mnist" in sizes else None if composed else _params(task(name))
-    return TaskInfo(name, "built-in", named.summary, params, sizes, settings, named.paper, named.twin_of)
+    if data == EMBEDDED and TRUE_SIZE in sizes and not named.twin_of:
+        data = TRUE_SIZE
+    params = sizes[data] if data in sizes else None if composed else _params(task(name))
+    paper = NAMED[named.twin_of].paper if named.twin_of else named.paper
+    return TaskInfo(name, "built-in", named.summary, params, sizes, settings, paper, named.twin_of, data)
 
 
 def _sizes(name: str) -> dict[str, int]:
