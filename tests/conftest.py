@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,14 @@ takes_minutes = pytest.mark.skipif(
     "RAYL2O_SLOW_TESTS" not in os.environ, reason="takes minutes; set RAYL2O_SLOW_TESTS=1"
 )
 """For tests that would take the suite over its ten minutes on two cores."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    """Tests never write the cache of the user who runs them; their processes share one, as a user's do."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYL2O_CACHE", folder)
+        yield
 
 
 @pytest.fixture(scope="session")

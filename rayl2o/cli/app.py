@@ -10,6 +10,7 @@ import typer
 from rayl2o import __version__
 from rayl2o.cli import (
     bench,
+    data,
     demo,
     distill,
     doctor,
@@ -37,6 +38,7 @@ _VERBS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("Start here", "doctor", doctor.verb),
     ("Start here", "demo", demo.verb),
     ("Start here", "list", listing.verb),
+    ("Start here", "data", data.verb),
     ("The path", "train", train.verb),
     ("The path", "tune", tune.verb),
     ("The path", "distill", distill.verb),

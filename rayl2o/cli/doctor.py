@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import typer
 from rich.table import Table
@@ -18,6 +19,7 @@ from rayl2o.cli.options import Json, one_thread
 from rayl2o.cli.output import output
 from rayl2o.errors import UserError
 
+DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 OK, ABSENT, BROKEN = "ok", "absent", "broken"
 _STYLES = {OK: "green", ABSENT: "yellow", BROKEN: "bold red"}
 
@@ -80,19 +82,38 @@ def _gpu() -> tuple[str, str]:
     return ABSENT, "no CUDA device; everything runs on the CPU"
 
 
-def _digits() -> tuple[str, str]:
-    from rayl2o.tasks.data import load
+def _data_set(name: str) -> Callable[[], tuple[str, str]]:
+    """Whether a data set can be read, all of it."""
 
-    return OK, f"scikit-learn's, {len(load('digits', 'train').labels)} training images (embedded)"
+    def check() -> tuple[str, str]:
+        from rayl2o.tasks.datasets.base import PARTS
+        from rayl2o.tasks.datasets.folder import DATA_VARIABLE, command
+        from rayl2o.tasks.datasets.registry import source_of
+        from rayl2o.tasks.datasets.survey import EMBEDDED, MISSING, presence
+
+        found, root = presence(name), os.environ.get(DATA_VARIABLE)
+        if found.status == MISSING:
+            if not root:
+                return ABSENT, f"set ${DATA_VARIABLE} to a folder, which {command(name)} then fills"
+            if not Path(root).is_dir():
+                return BROKEN, f"${DATA_VARIABLE} names a folder that does not exist: {root}"
+            return ABSENT, f"{command(name)} fetches it"
+        train, test = (len(source_of(name).read(part).labels) for part in PARTS)
+        where = "embedded, with scikit-learn" if found.status == EMBEDDED else f"in {found.folder}"
+        return OK, f"{train:,} training and {test:,} test examples, {where}"
+
+    return check
 
 
-def _mnist() -> tuple[str, str]:
-    from rayl2o.tasks.data import DATA_VARIABLE, load
+def _store() -> tuple[str, str]:
+    from rayl2o.tasks.datasets.cache import CACHE_VARIABLE, cache_folder
 
-    if not os.environ.get(DATA_VARIABLE):
-        return ABSENT, f"set ${DATA_VARIABLE} to the folder that holds mnist/ to use it"
-    sizes = [len(load("mnist", split).labels) for split in ("train", "test")]
-    return OK, f"{sizes[0]} training and {sizes[1]} test images in ${DATA_VARIABLE}"
+    folder = cache_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    if not os.access(existing, os.W_OK):
+        return ABSENT, f"cannot write {folder}: every process holds its own copy of the data; set ${CACHE_VARIABLE}"
+    return OK, f"{folder}, {free:,.0f} GB free: processes of this machine share their data there"
 
 
 def _plugins() -> tuple[str, str]:
@@ -145,8 +166,8 @@ CHECKS: tuple[tuple[str, Callable[[], tuple[str, str]]], ...] = (
     ("python", _python),
     ("torch", _torch),
     ("gpu", _gpu),
-    ("digits", _digits),
-    ("mnist", _mnist),
+    *((name, _data_set(name)) for name in DATA_SETS),
+    ("data store", _store),
     ("tasks and rules", _plugins),
     ("ray", _installed("ray")),
     ("pysr", _installed("pysr")),

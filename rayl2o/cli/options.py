@@ -14,7 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; p
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the results.", show_default=False)]
 Task = Annotated[str | None, typer.Option("--task", help="A task of 'rayl2o list tasks'.", show_default=False)]
 Data = Annotated[
-    str | None, typer.Option("--data", help="digits (embedded) or mnist ($RAYL2O_DATA).", show_default=False)
+    str | None, typer.Option("--data", help="digits (embedded) or another of 'rayl2o data list'.", show_default=False)
 ]
 Settings = Annotated[
     list[str] | None,

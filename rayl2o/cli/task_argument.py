@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rayl2o.cli.options import assignments
-from rayl2o.config import plain_yaml
-from rayl2o.errors import UserError, unknown_name
+from rayl2o.config import plain_yaml, task_file
+from rayl2o.errors import UserError
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.data import DATA
-from rayl2o.tasks.registry import task, tasks
+from rayl2o.tasks.datasets.registry import source_of
+from rayl2o.tasks.registry import settings_of, task
 
 
 def family(
@@ -19,7 +20,7 @@ def family(
     """The task of the options.
 
     Args:
-        name: A name of ``rayl2o list tasks``.
+        name: A name of ``rayl2o list tasks``, or a YAML file with ``name`` and ``settings``.
         data: The data set, or None for the task's default.
         settings: ``key=value`` texts.
         defaults: Settings that data and settings override.
@@ -27,14 +28,15 @@ def family(
     Raises:
         UserError: If the task, the data set or a setting is unknown, or the task has no data.
     """
-    known = {info.name: info for info in tasks()}
-    if name not in known:
-        raise unknown_name("task", name, known)
-    chosen = dict(defaults or {}) | dict(parsed(settings))
+    own: Mapping[str, Any] = {}
+    if name.endswith((".yaml", ".yml")):
+        choice = task_file(Path(name))
+        name, own = choice.name, choice.settings
+    settings_known = settings_of(name)
+    chosen = {**(defaults or {}), **own, **parsed(settings)}
     if data is not None:
-        if data not in DATA:
-            raise unknown_name("data set", data, DATA)
-        if "data" not in known[name].settings:
+        source_of(data)  # refuses an unknown name before the task is looked at
+        if "data" not in settings_known:
             raise UserError(f"task {name!r} has no data", value=data, mend="leave out --data")
         chosen["data"] = data
     return task(name, **chosen)

@@ -8,6 +8,9 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+from torch.nn.functional import elu, leaky_relu, softplus
+
+_SOFTPLUS_LINEAR = 20.0
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,33 @@ def _relu_chain(x: Tensor, a: Tensor) -> Tensor:
     return scaled
 
 
+def _leaky_relu_chain(x: Tensor, a: Tensor) -> Tensor:
+    scaled: Tensor = torch.ops.aten.leaky_relu_backward(x, a, 0.01, True)
+    return scaled
+
+
+def _elu_chain(x: Tensor, a: Tensor) -> Tensor:
+    scaled: Tensor = torch.ops.aten.elu_backward(x, 1, 1, 1, True, a)
+    return scaled
+
+
+def _softplus_chain(x: Tensor, a: Tensor) -> Tensor:
+    # s' = sigmoid(z) = 1 - exp(-a). Above 20 torch has a = z, of slope 1.
+    return torch.where(a > _SOFTPLUS_LINEAR, 1, -torch.expm1(-a)).mul_(x)
+
+
+def _softplus_bend(a: Tensor) -> Tensor:
+    return torch.where(a > _SOFTPLUS_LINEAR, 0, torch.exp(-a))
+
+
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
         "sigmoid": Activation(torch.sigmoid, _sigmoid_chain, lambda a: 1 - 2 * a),
         "relu": Activation(torch.relu, _relu_chain, None),
         "tanh": Activation(torch.tanh, _tanh_chain, lambda a: -2 * a),
+        "elu": Activation(elu, _elu_chain, lambda a: (a < 0).to(a.dtype)),
+        "leaky-relu": Activation(leaky_relu, _leaky_relu_chain, None),
+        "softplus": Activation(softplus, _softplus_chain, _softplus_bend),
     }
 )
+"""By name. All are increasing: gelu and swish are not, so that their output does not tell their slope."""

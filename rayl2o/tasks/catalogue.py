@@ -15,6 +15,7 @@ from rayl2o.tasks import (
     mlp,
     mobilenet,
     noisy_quadratic,
+    random_mlp,
     rastrigin,
     resnet,
     rosenbrock,
@@ -53,6 +54,7 @@ FAMILIES: Mapping[str, type] = MappingProxyType(
             matrix_factorisation.MatrixFactorisation,
             noisy_quadratic.NoisyQuadratic,
             Mixture,
+            random_mlp.RandomMLP,
             augmented.Augmented,
         )
     }

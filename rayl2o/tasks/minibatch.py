@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rayl2o.seeds import generator
+from rayl2o.tasks.subset import Subsets
 
 # Inputs gathered at a time: they are read three times, so they should stay in a core's cache.
 CHUNK_BYTES = 4 * 2**20
@@ -51,25 +52,35 @@ class Minibatch:
 
 
 def draw_minibatch(
-    seeds: Sequence[int], examples: int, size: int, example_bytes: int, device: torch.device | str = "cpu"
+    seeds: Sequence[int],
+    examples: int,
+    size: int,
+    example_bytes: int,
+    device: torch.device | str = "cpu",
+    subsets: Subsets | None = None,
 ) -> Minibatch:
-    """For instance k, ``size`` row numbers in 0..examples-1, i.i.d. with replacement, from ``seeds[k]`` alone.
+    """For instance k, ``size`` row numbers, i.i.d. with replacement, from ``seeds[k]`` alone.
 
     Args:
-        seeds: One per instance; equal ones share a minibatch.
-        examples: N, rows of the data set.
+        seeds: One per instance; equal ones share a minibatch, unless their subsets differ.
+        examples: How many there are to draw from: N of the data set, or as many as a subset has.
         size: B.
         example_bytes: Bytes of one example's inputs.
         device: Of the row numbers.
+        subsets: The examples of each instance; None for 0..examples-1.
     """
-    sharers: dict[int, list[int]] = {}
-    for instance, seed in enumerate(seeds):
-        sharers.setdefault(seed, []).append(instance)
-    drawn = {seed: torch.randint(examples, (1, size), generator=generator("batch", seed)) for seed in sharers}
+    owners = (0,) * len(seeds) if subsets is None else subsets.seeds
+    keys = list(zip(seeds, owners, strict=True))
+    sharers: dict[tuple[int, int], list[int]] = {}
+    for instance, key in enumerate(keys):
+        sharers.setdefault(key, []).append(instance)
+    drawn = {key: torch.randint(examples, (1, size), generator=generator("batch", key[0])) for key in sharers}
+    if subsets is not None:
+        drawn = {key: subsets.rows[key[1]][places] for key, places in drawn.items()}
     if 2 * len(sharers) <= len(seeds):
-        parts = [Part(_selector(members), drawn[seed].to(device)) for seed, members in sharers.items()]
+        parts = [Part(_selector(members), drawn[key].to(device)) for key, members in sharers.items()]
     else:
-        rows = torch.cat([drawn[seed] for seed in seeds]).to(device)
+        rows = torch.cat([drawn[key] for key in keys]).to(device)
         chunk = max(1, CHUNK_BYTES // (size * example_bytes))
         starts = range(0, len(seeds), chunk)
         parts = [Part(slice(start, start + chunk), rows[start : start + chunk]) for start in starts]

@@ -15,6 +15,7 @@ from rayl2o.tasks.activation import Activation
 from rayl2o.tasks.data import DataSet
 from rayl2o.tasks.instances import normal_rows, require_one_each
 from rayl2o.tasks.minibatch import Minibatch, Part, draw_minibatch
+from rayl2o.tasks.subset import Subsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,8 @@ class MLPBatch:
         activation: Between the layers.
         batch_size: B.
         init_std: All of params start from N(0, init_std^2).
+        centre: Subtracted from the inputs as they are gathered, so that the data set stays one copy for everybody.
+        subsets: The examples that each instance draws from; None for all.
     """
 
     layout: Layout
@@ -36,6 +39,8 @@ class MLPBatch:
     activation: Activation
     batch_size: int
     init_std: float
+    centre: float = 0.0
+    subsets: Subsets | None = None
 
     def init_params(self, seeds: Sequence[int]) -> Tensor:
         """Fresh params ``[K, D]``, row k from ``seeds[k]``."""
@@ -47,7 +52,8 @@ class MLPBatch:
         require_one_each(seeds, self.k)
         inputs = self.data.inputs
         example_bytes = inputs.shape[1] * inputs.element_size()
-        return draw_minibatch(seeds, inputs.shape[0], self.batch_size, example_bytes, inputs.device)
+        count = len(inputs) if self.subsets is None else len(self.subsets.rows[self.subsets.seeds[0]])
+        return draw_minibatch(seeds, count, self.batch_size, example_bytes, inputs.device, self.subsets)
 
     def loss_and_grad(self, params: Tensor, batch: Minibatch) -> tuple[Tensor, Tensor]:
         """Losses ``[K]`` and gradients ``[K, D]`` at ``params [K, D]``; no graph."""
@@ -79,7 +85,7 @@ class MLPBatch:
     def loss(self, params: Tensor, batch: Minibatch) -> Tensor:
         """Losses ``[K]``, differentiable twice in ``params [K, D]``."""
         rows = batch.rows()
-        values = torch.embedding(self.data.inputs, rows)
+        values = self._inputs(rows)
         tensors = list(self.layout.unflatten(params).values())
         for weight, bias in zip(tensors[:-2:2], tensors[1:-2:2], strict=True):
             values = self.activation.forward(torch.baddbmm(bias.unsqueeze(1), values, weight))
@@ -103,9 +109,14 @@ class MLPBatch:
             for fan_in, fan_out, offset in self._shapes
         ]
 
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """Inputs ``[m, B, F]`` of the examples ``rows [m, B]``."""
+        inputs = torch.embedding(self.data.inputs, rows)
+        return inputs.sub_(self.centre) if self.centre else inputs
+
     def _gather(self, part: Part, members: int) -> tuple[Tensor, Tensor]:
         """Inputs ``[m, B, F]`` and labels ``[m, 1, B]`` of one part; a shared minibatch is expanded, not copied."""
-        inputs = torch.embedding(self.data.inputs, part.rows).expand(members, -1, -1)
+        inputs = self._inputs(part.rows).expand(members, -1, -1)
         return inputs, self.data.labels.take(part.rows).unsqueeze(1).expand(members, -1, -1)
 
     def _backward(self, params: Tensor, part: Part, grad: Tensor) -> Tensor:

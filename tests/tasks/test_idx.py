@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rayl2o.errors import UserError
-from rayl2o.tasks.idx import read_idx
+from rayl2o.tasks.idx import idx_shape, read_idx
 from tests.tasks.idx_files import idx_bytes
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -58,3 +58,15 @@ def test_missing_file_and_a_folder_in_its_place(tmp_path: Path) -> None:
         read_idx(tmp_path / "nowhere", dims=1)
     with pytest.raises(UserError, match="unreadable"):
         read_idx(tmp_path, dims=1)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_header_alone_tells_the_sizes(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(gzip.compress(GOOD) if zipped else GOOD[:-5])  # cut, which the header does not tell
+    assert idx_shape(path, dims=3) == (2, 3, 4)
+    with pytest.raises(UserError, match="wrong number of IDX axes: got 3"):
+        idx_shape(path, dims=1)
+    path.write_bytes(b"x")
+    with pytest.raises(UserError, match=r"wrong magic number.*; do this"):
+        idx_shape(path, 3, "do this")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rayl2o.tasks.minibatch import CHUNK_BYTES, Minibatch, draw_minibatch
+from rayl2o.tasks.subset import Subsets
 
 N, B = 50, 8
 
@@ -54,3 +55,19 @@ def test_large_inputs_come_in_chunks_that_fit_the_cache() -> None:
     assert [len(part.rows) for part in batch.parts] == [3, 3, 1]
     assert torch.equal(batch.rows(), draw(seeds).rows())
     assert len(draw(seeds, example_bytes=2 * CHUNK_BYTES).parts) == 7
+
+
+@pytest.mark.parametrize("owners", [(1, 2, 1, 2), (1, 1, 1, 1), (1, 2, 3, 4)])
+def test_subsets_say_which_examples_a_place_stands_for(owners: tuple[int, ...]) -> None:
+    rows = {owner: torch.arange(5) * 7 + owner for owner in set(owners)}
+    seeds = [3, 3, 3, 9]
+    batch = draw_minibatch(seeds, 5, B, 4, subsets=Subsets(owners, rows))
+    places = draw_minibatch(seeds, 5, B, 4).rows()
+    for k, owner in enumerate(owners):
+        assert torch.equal(batch.rows()[k], rows[owner][places[k]])
+
+
+def test_equal_seeds_share_a_minibatch_only_within_a_subset() -> None:
+    rows = {owner: torch.arange(5) + 10 * owner for owner in (1, 2)}
+    parts = draw_minibatch([3] * 4, 5, B, 4, subsets=Subsets((1, 1, 2, 2), rows)).parts
+    assert [part.members for part in parts] == [slice(0, 2, 1), slice(2, 4, 1)]
