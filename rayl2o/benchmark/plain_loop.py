@@ -34,6 +34,7 @@ def plain_loop(family: TaskFamily, k: int) -> tuple[Callable[[], object], str]:
 def _modules(family: Any, make: Callable[[], nn.Module], k: int) -> Callable[[], object]:
     data = load(family.data, family.split)
     shuffled = generator("benchmark", "plain loop")
+    centre = getattr(family, "centre", 0.0)
     models = [make() for _ in range(k)]
     optimizers = [torch.optim.SGD(model.parameters(), lr=LR) for model in models]
 
@@ -42,7 +43,8 @@ def _modules(family: Any, make: Callable[[], nn.Module], k: int) -> Callable[[],
         for model, optimizer in zip(models, optimizers, strict=True):
             rows = torch.randint(len(data.labels), (family.batch_size,), generator=shuffled)
             optimizer.zero_grad()
-            loss = cross_entropy(model(data.inputs[rows]), data.labels[rows])
+            inputs = data.inputs[rows] - centre if centre else data.inputs[rows]
+            loss = cross_entropy(model(inputs), data.labels[rows])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.item())

@@ -6,19 +6,16 @@ An inner step is a minibatch, loss, gradient and an SGD update of one instance. 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from rayl2o.benchmark.plain_loop import plain_loop
 from rayl2o.benchmark.row import Row, interleaved
 from rayl2o.errors import UserError
-from rayl2o.layout import Layout
 from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.catalogue import FAMILIES, NAMED
-from rayl2o.tasks.registry import build, task
+from rayl2o.tasks.registry import build, settings_of, task, tasks
 
 INSTANCES = (1, 8, 64)
 MOST_FLOATS = 8_000_000
@@ -32,27 +29,30 @@ LR = 1e-4
 
 @dataclass(frozen=True)
 class Case:
-    """A task as it is measured.
+    """A task as it is measured: with its default settings, on a data set.
 
     Attributes:
         name: As :func:`rayl2o.tasks.registry.task` takes it.
-        settings: Of it.
+        data: Its data set; empty for none.
     """
 
     name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
+
+    @property
+    def label(self) -> str:
+        """Of its rows."""
+        return f"{self.name} ({self.data})" if self.data else self.name
 
     def family(self) -> TaskFamily:
         """What it names."""
-        return task(self.name, **self.settings)
+        return task(self.name, **({"data": self.data} if "data" in settings_of(self.name) else {}))
 
 
 def cases() -> list[Case]:
-    """Every task that is one problem with its defaults; which of them can run here is another matter."""
-    composed = {name for name, family in FAMILIES.items() if hasattr(family, "compose")}
-    named = [Case(name) for name in NAMED]
-    whole = [Case(name) for name in FAMILIES if name not in composed and name not in NAMED]
-    return [case for case in whole + named if isinstance(getattr(case.family(), "layout", None), Layout)]
+    """Every task of this package that is one problem, on the data set that the list of tasks names; whether it can run here is
+    another matter."""
+    return [Case(info.name, info.data) for info in tasks() if info.source == "built-in" and info.params is not None]
 
 
 def task_rows(chosen: Sequence[Case] | None = None) -> list[Row]:
@@ -70,15 +70,15 @@ def case_rows(case: Case) -> list[Row]:
         size = family.build([family.sample(generator("benchmark", "tasks"))]).layout.size
     except UserError:
         return []
-    return [_row(case.name, family, k) for k in INSTANCES if k == 1 or k * size <= MOST_FLOATS]
+    return [_row(case.label, family, k) for k in INSTANCES if k == 1 or k * size <= MOST_FLOATS]
 
 
-def _row(name: str, family: TaskFamily, k: int) -> Row:
+def _row(label: str, family: TaskFamily, k: int) -> Row:
     ours, (rival, against) = side_by_side(family, k), plain_loop(family, k)
     blocks = {"ours": _block(ours), "rival": _block(rival)}
     seconds = interleaved({side: run for side, (run, _) in blocks.items()}, REPEATS)
     rates = {side: k * steps / seconds[side] for side, (_, steps) in blocks.items()}
-    return Row(f"{name}: K = {k}", rates["ours"], "inner steps/s", rates["ours"] / rates["rival"], against)
+    return Row(f"{label}: K = {k}", rates["ours"], "inner steps/s", rates["ours"] / rates["rival"], against)
 
 
 def side_by_side(family: TaskFamily, k: int) -> Callable[[], object]:

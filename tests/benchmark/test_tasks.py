@@ -32,9 +32,12 @@ def test_every_named_task_is_a_case() -> None:
 
 @pytest.mark.usefixtures("_quick")
 def test_a_row_per_number_of_instances_with_its_rival() -> None:
-    for name, rival in (("quadratic", AUTOGRAD), ("mlp-orig", MODULES)):
-        rows = case_rows(Case(name))
-        assert [row.name for row in rows] == [f"{name}: K = 1", f"{name}: K = 3"]
+    for case, label, rival in (
+        (Case("quadratic"), "quadratic", AUTOGRAD),
+        (Case("mlp-orig", "digits"), "mlp-orig (digits)", MODULES),
+    ):
+        rows = case_rows(case)
+        assert [row.name for row in rows] == [f"{label}: K = 1", f"{label}: K = 3"]
         assert {row.against for row in rows} == {rival}
         for row in rows:
             assert math.isfinite(row.value)
@@ -44,7 +47,7 @@ def test_a_row_per_number_of_instances_with_its_rival() -> None:
 
 @pytest.mark.usefixtures("_quick")
 def test_a_task_without_its_data_is_left_out() -> None:
-    assert case_rows(Case("mlp", {"data": "mnist"})) == []
+    assert case_rows(Case("mlp", "mnist")) == []
 
 
 @pytest.mark.usefixtures("_quick")
