@@ -7,6 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from rayl2o.tasks import (
+    autoencoder,
+    char_rnn,
+    char_transformer,
     dm_quadratic,
     lasso,
     linear_regression,
@@ -19,6 +22,7 @@ from rayl2o.tasks import (
     rastrigin,
     resnet,
     rosenbrock,
+    text_classification,
     two_moons,
 )
 from rayl2o.tasks.augment import augmented
@@ -53,6 +57,10 @@ FAMILIES: Mapping[str, type] = MappingProxyType(
             logistic_regression.LogisticRegression,
             matrix_factorisation.MatrixFactorisation,
             noisy_quadratic.NoisyQuadratic,
+            autoencoder.Autoencoder,
+            char_rnn.CharRNN,
+            char_transformer.CharTransformer,
+            text_classification.TextClassification,
             Mixture,
             random_mlp.RandomMLP,
             augmented.Augmented,
@@ -71,10 +79,14 @@ NAMED: Mapping[str, NamedTask] = _by_name(
         rastrigin,
         resnet,
         mobilenet,
+        text_classification,
         lasso,
         logistic_regression,
         matrix_factorisation,
         noisy_quadratic,
+        autoencoder,
+        char_rnn,
+        char_transformer,
         augmented,
     )
 )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from rayl2o.errors import UserError
 from rayl2o.tasks.datasets.base import DataInfo, Examples
-from rayl2o.tasks.datasets.library import library, reading
+from rayl2o.tasks.datasets.reading import reading
+from rayl2o.tasks.optional_library import import_optional
 
 PREFIX = "hf:"
 _FORM = "hf:NAME, hf:NAME@CONFIG or hf:FOLDER, with #COLUMN at the end to choose the labels"
@@ -120,7 +121,7 @@ class _Columns:
 @lru_cache(maxsize=8)
 def _opened(source: HuggingFace) -> Mapping[str, Any]:
     """The library's tables by split; rows are decoded as they are read."""
-    datasets = library("datasets", "hf", source.name)
+    datasets = import_optional("datasets", "datasets", f"data set {source.name!r}")
     path, config, _ = source._parsed()
     with reading(source.name):
         folder = Path(path).expanduser()
@@ -133,7 +134,11 @@ def _opened(source: HuggingFace) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=8)
 def _columns(source: HuggingFace) -> _Columns:
-    datasets, opened, (_, _, asked) = library("datasets", "hf", source.name), _opened(source), source._parsed()
+    datasets, opened, (_, _, asked) = (
+        import_optional("datasets", "datasets", f"data set {source.name!r}"),
+        _opened(source),
+        source._parsed(),
+    )
     features: Mapping[str, Any] = opened[source._split("train")].features
     classes = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     label = asked or (classes[0] if len(classes) == 1 else "label")

@@ -14,7 +14,8 @@ import numpy as np
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.tasks.datasets.base import DataInfo, Examples
 from rayl2o.tasks.datasets.folder import DATA_VARIABLE, data_root
-from rayl2o.tasks.datasets.library import library, reading
+from rayl2o.tasks.datasets.reading import reading
+from rayl2o.tasks.optional_library import import_optional
 
 PREFIX = "torchvision:"
 _GREY, _COLOUR = (1, 28, 28), (3, 32, 32)
@@ -69,7 +70,10 @@ class Torchvision:
         Raises:
             UserError: If torchvision is not installed, its files are not there, or they are not what they should be.
         """
-        module, root = library("torchvision.datasets", "torchvision", self.name), data_root(self.name)
+        module, root = (
+            import_optional("torchvision.datasets", "torchvision", f"data set {self.name!r}"),
+            data_root(self.name),
+        )
         with reading(self.name):
             try:
                 found = getattr(module, self._class)(root=str(root), train=part == "train", download=False)

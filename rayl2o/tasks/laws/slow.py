@@ -109,8 +109,16 @@ def _held_out(case: Case, tasks: TaskBatch, params: torch.Tensor) -> torch.Tenso
 
 def _usage() -> tuple[int, int]:
     """Objects of Python, and bytes of the native heap."""
+    _forget_types()
     gc.collect()
     return sys.getallocatedblocks(), _heap()()
+
+
+def _forget_types() -> None:
+    """The interpreter's cache of attributes keeps names that were made afresh at every step, up to its size: no leak."""
+    clear = getattr(sys, "_clear_internal_caches", None) or getattr(sys, "_clear_type_cache", None)
+    if clear is not None:
+        clear()
 
 
 @cache

@@ -202,5 +202,5 @@ def test_data_that_cannot_be_had(hub: Hub) -> None:
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     hugging_face._opened.cache_clear()
-    with pytest.raises(UserError, match=r"pip install 'rayl2o\[hf\]'"):
+    with pytest.raises(UserError, match=r"pip install 'rayl2o\[datasets\]'"):
         MLP(data="hf:some/set")
