@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, batch_norm, conv2d, max_pool2d, pad
 
@@ -90,7 +89,7 @@ def fold(inputs: Tensor) -> Tensor:
     """``[K, B, C, H, W]`` as ``[B, K C, H, W]``, channels last; ``[K, B, C]`` as ``[B, K C]``. No copy of what is unfolded."""
     if inputs.dim() == 3:
         return inputs.transpose(0, 1).flatten(1)
-    k, _, channels, _, width = inputs.shape
+    k, channels = inputs.shape[0], inputs.shape[2]
     if inputs.stride()[::2] == (channels, 1, k * channels):  # what unfold gave: fewer steps for autograd to record
         return inputs.transpose(0, 1).flatten(1, 2)
     return _channels_last(inputs.permute(1, 3, 4, 0, 2).flatten(3))

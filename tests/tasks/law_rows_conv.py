@@ -10,19 +10,24 @@ from rayl2o.tasks.conv_net import ConvNet
 from rayl2o.tasks.nas_cell import NASCell
 
 ROWS: dict[str, TaskFamily] = {
-    "conv-net": ConvNet(channels=(3, 4), batch_size=4),
+    "conv-net": ConvNet(channels=(4, 6), batch_size=4),
     "conv-net-t": ConvNet(
-        channels=(3, 4), kernels=(3,), strides=(2,), pools=(2, 1), padding="same", norm="plain", batch_size=4
+        channels=(3, 5), kernels=(3,), strides=(2,), pools=(2, 1), padding="same", norm="plain", batch_size=4
     ),
     "conv-net-code": ConvNet(
-        channels=(2, 3), activation="tanh", norm="affine", logits_relu=True, variant="code", init_std=0.3, batch_size=4
+        channels=(4, 6), activation="tanh", norm="affine", logits_relu=True, variant="code", init_std=0.3, batch_size=4
     ),
-    "conv-net-lenet": ConvNet(channels=(2, 3), hidden=(5, 4), activation="sigmoid", norm="shift", batch_size=4),
+    "conv-net-lenet": ConvNet(channels=(4, 5), hidden=(5, 4), activation="sigmoid", norm="shift", batch_size=4),
     "conv-net-glorot": ConvNet(
         channels=(3, 3), kernels=(3,), pools=(1,), start="glorot", classes=(7, 2, 4), batch_size=4, split="test"
     ),
-    "nas-cell": NASCell(width=2, norm="affine", logits_relu=False, batch_size=2),
+    "nas-cell": NASCell(width=3, norm="affine", logits_relu=False, batch_size=2),
     "nas-cell-other": NASCell(
-        cell="|avg_pool_3x3~0|+|none~0|nor_conv_1x1~1|", width=3, norm="none", init_std=0.3, variant="code", batch_size=3
+        cell="|avg_pool_3x3~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~2|",
+        width=4,
+        norm="none",
+        init_std=0.3,
+        variant="code",
+        batch_size=3,
     ),
 }

@@ -29,7 +29,7 @@ def assert_is_module(family: ConvNet | NASCell, make: Callable[[], nn.Module], k
         ours = nn.CrossEntropyLoss()(logits[row], labels[row])
         torch.testing.assert_close(ours, loss, rtol=1e-10, atol=0)
         grad = torch.autograd.grad(ours, params, retain_graph=True)[0][row]
-        expected = torch.autograd.grad(loss, _trained(module))
+        expected = torch.autograd.grad(loss, _trained(module), materialize_grads=True)
         flat = torch.cat([part.mT.flatten() if part.dim() == 2 else part.flatten() for part in expected])
         torch.testing.assert_close(grad, flat, rtol=1e-10, atol=1e-10 * float(flat.abs().max()))
 

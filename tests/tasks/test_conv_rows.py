@@ -19,7 +19,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def assert_same(ours: Callable[..., Tensor], oracle: Callable[..., Tensor], *arguments: Tensor) -> None:
     """Values, gradients and second derivatives of every argument."""
-    one, two = [], []
+    one: list[Tensor] = []
+    two: list[Tensor] = []
     for function, found in ((ours, one), (oracle, two)):
         leaves = [argument.clone().requires_grad_() for argument in arguments]
         values = function(*leaves)
@@ -46,7 +47,15 @@ def test_convolution_is_torchs_one_by_one(stride: int, padding: str | int, zeros
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "before", "after"),
-    [(8, 3, 1, 1, 1), (8, 3, 2, 0, 1), (7, 3, 2, 1, 1), (8, 2, 1, 0, 1), (8, 2, 2, 0, 0), (8, 5, 3, 1, 2), (8, 1, 2, 0, 0)],
+    [
+        (8, 3, 1, 1, 1),
+        (8, 3, 2, 0, 1),
+        (7, 3, 2, 1, 1),
+        (8, 2, 1, 0, 1),
+        (8, 2, 2, 0, 0),
+        (8, 5, 3, 1, 2),
+        (8, 1, 2, 0, 0),
+    ],
 )
 def test_same_is_that_of_tensorflow(size: int, kernel: int, stride: int, before: int, after: int) -> None:
     assert_same(
@@ -82,9 +91,7 @@ def test_inputs_shared_by_all() -> None:
 
 def test_pooling_is_torchs_one_by_one() -> None:
     images = normal(K, B, C, 7, 7)
-    assert_same(
-        lambda x: max_pool_rows(x, 2), lambda x: torch.stack([max_pool2d(x[k], 2) for k in range(K)]), images
-    )
+    assert_same(lambda x: max_pool_rows(x, 2), lambda x: torch.stack([max_pool2d(x[k], 2) for k in range(K)]), images)
     assert_same(
         lambda x: max_pool_rows(x, 3, stride=1),
         lambda x: torch.stack([max_pool2d(x[k], 3, 1) for k in range(K)]),
