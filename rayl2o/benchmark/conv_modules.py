@@ -14,7 +14,7 @@ from rayl2o.tasks.data import info
 from rayl2o.tasks.layers import NORM_EPS
 from rayl2o.tasks.nas_cell import KERNELS, NASCell, edges_of
 
-_ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
+ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {
         "sigmoid": nn.Sigmoid,
         "relu": nn.ReLU,
@@ -24,6 +24,7 @@ _ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
         "softplus": nn.Softplus,
     }
 )
+"""By the names that the tasks know."""
 
 
 def conv_net_module(family: ConvNet) -> Callable[[], nn.Module]:
@@ -42,13 +43,13 @@ def conv_net_module(family: ConvNet) -> Callable[[], nn.Module]:
                 layers.append(nn.ZeroPad2d((zeros // 2, zeros - zeros // 2) * 2))
                 side += zeros
             layers += [nn.Conv2d(inputs, outputs, kernel, stride), *_norm(nn.BatchNorm2d, outputs, family.norm)]
-            layers += [_ACTIVATIONS[family.activation](), nn.MaxPool2d(pool)]
+            layers += [ACTIVATIONS[family.activation](), nn.MaxPool2d(pool)]
             inputs, side = outputs, ((side - kernel) // stride + 1) // pool
         layers.append(nn.Flatten())
         inputs *= side**2
         for outputs in family.hidden:
             layers += [nn.Linear(inputs, outputs), *_norm(nn.BatchNorm1d, outputs, family.norm)]
-            layers.append(_ACTIVATIONS[family.activation]())
+            layers.append(ACTIVATIONS[family.activation]())
             inputs = outputs
         layers.append(nn.Linear(inputs, len(family.classes) or info(family.data).classes))
         return nn.Sequential(*layers, *([nn.ReLU()] if family.logits_relu else []))

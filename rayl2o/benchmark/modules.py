@@ -9,13 +9,12 @@ from typing import Any
 
 from torch import nn
 
+from rayl2o.benchmark.conv_modules import ACTIVATIONS, conv_net_module, nas_cell_module
 from rayl2o.tasks.base import TaskFamily
+from rayl2o.tasks.conv_net import ConvNet
 from rayl2o.tasks.data import info
 from rayl2o.tasks.mlp import MLP
-
-_ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
-    {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
-)
+from rayl2o.tasks.nas_cell import NASCell
 
 
 def module_of(family: TaskFamily) -> Callable[[], nn.Module] | None:
@@ -28,10 +27,12 @@ def _mlp(family: MLP) -> Callable[[], nn.Module]:
         sizes = info(family.data)
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise((sizes.features, *family.hidden, sizes.classes)):
-            layers += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[family.activation]()]
+            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[family.activation]()]
         return nn.Sequential(*layers[:-1])
 
     return make
 
 
-_MODULES: Mapping[type, Callable[[Any], Callable[[], nn.Module]]] = MappingProxyType({MLP: _mlp})
+_MODULES: Mapping[type, Callable[[Any], Callable[[], nn.Module]]] = MappingProxyType(
+    {MLP: _mlp, ConvNet: conv_net_module, NASCell: nas_cell_module}
+)

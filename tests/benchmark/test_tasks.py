@@ -12,7 +12,9 @@ from rayl2o.benchmark.modules import module_of
 from rayl2o.benchmark.plain_loop import AUTOGRAD, MODULES, plain_loop
 from rayl2o.benchmark.tasks import Case, case_rows, cases, side_by_side
 from rayl2o.tasks.catalogue import NAMED
+from rayl2o.tasks.conv_net import ConvNet
 from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.nas_cell import NASCell
 from rayl2o.tasks.quadratic import Quadratic
 
 
@@ -64,8 +66,12 @@ def test_both_sides_do_inner_steps_that_lower_the_loss() -> None:
 
 
 def test_a_module_has_the_layers_of_its_family() -> None:
-    family = MLP(hidden=(5, 4), activation="tanh")
-    make = module_of(family)
-    assert make is not None
-    assert sum(p.numel() for p in make().parameters()) == family.layout.size
+    families = (MLP(hidden=(5, 4), activation="tanh"), ConvNet(channels=(3, 4)), NASCell(width=3))
+    for family in families:
+        make = module_of(family)
+        assert make is not None
+        assert sum(p.numel() for p in make().parameters()) == family.layout.size
+        step, against = plain_loop(family, 2)
+        assert against == MODULES
+        assert len(torch.as_tensor(step())) == 2
     assert module_of(Quadratic()) is None
