@@ -28,7 +28,7 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
 
 
 def conv_net_module(family: ConvNet) -> Callable[[], nn.Module]:
-    """Makes the network of a :class:`~rayl2o.tasks.conv_net.ConvNet`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
+    """Makes a :class:`~rayl2o.tasks.conv_net.ConvNet`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
 
     def make() -> nn.Module:
         colours, side, _ = info(family.data).shape
@@ -58,7 +58,7 @@ def conv_net_module(family: ConvNet) -> Callable[[], nn.Module]:
 
 
 def nas_cell_module(family: NASCell) -> Callable[[], nn.Module]:
-    """Makes the network of a :class:`~rayl2o.tasks.nas_cell.NASCell`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
+    """Makes a :class:`~rayl2o.tasks.nas_cell.NASCell`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
     return lambda: _Cell(family)
 
 

@@ -20,10 +20,11 @@ from rayl2o.tasks.subset import Subsets
 CHUNK_BYTES = 2 * 2**20
 LANES = 16
 """As many instances go through a network at a time as keep their largest images within :data:`CHUNK_BYTES`, but at least so many
-that the narrowest images have :data:`LANES` channels side by side, below which torch does not use vectors in max-pooling.
+that the narrowest images have :data:`LANES` channels side by side, a vector of float32.
 
-Measured on one core (CPU time, gradients, per instance, against one instance at a time): 4 times as fast for the small twins
-(12 at a time), 1.6 times for Conv-MNIST (2), 1.5 times for LeNet (4); with 16 at a time Conv-MNIST would gain nothing."""
+Measured on one core (CPU time of gradients, against one instance at a time): the small twins are 3 to 14 times as fast, 28 to 64
+at a time; LeNet and ``s-cnn``, 6 channels wide, 1.4 times (3 at a time). Conv-MNIST and NAS-CIFAR, 16 wide and large, gain
+nothing from 2 at a time, and 16 would take 1.8 times as long: images leave the cache, and fresh pages cost more than arithmetic."""
 MOST_FOR_LANES = 8
 
 
