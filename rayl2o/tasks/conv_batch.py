@@ -24,7 +24,7 @@ that the narrowest images have :data:`LANES` channels side by side, a vector of 
 
 Measured on one core (CPU time of gradients, against one instance at a time): the small twins are 3 to 14 times as fast, 28 to 64
 at a time; LeNet and ``s-cnn``, 6 channels wide, 1.4 times (3 at a time). Conv-MNIST and NAS-CIFAR, 16 wide and large, gain
-nothing from 2 at a time, and 16 would take 1.8 times as long: images leave the cache, and fresh pages cost more than arithmetic."""
+nothing from 2 at a time, and 16 would take 1.8 times as long: images leave the cache, and fresh pages cost more than sums."""
 MOST_FOR_LANES = 8
 
 
