@@ -20,7 +20,7 @@ from torch.nn.functional import conv2d
 
 from rayl2o.folder import scope
 from rayl2o.seeds import generator
-from rayl2o.tasks.conv_rows import conv_rows, unfold
+from rayl2o.tasks.vision.conv_rows import conv_rows, unfold
 
 RESULT = Path(__file__).parent / "results" / "conv-rows.json"
 INSTANCES = (1, 4, 8, 32, 64)

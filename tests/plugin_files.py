@@ -29,7 +29,7 @@ TASK = '''
 from dataclasses import dataclass
 from typing import ClassVar
 from rayl2o.tasks.base import TaskSpec
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
 
 @dataclass(frozen=True)
 class Bowl:

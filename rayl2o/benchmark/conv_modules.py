@@ -8,11 +8,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from rayl2o.tasks.conv_net import ConvNet
-from rayl2o.tasks.conv_rows import SAME
 from rayl2o.tasks.data import info
-from rayl2o.tasks.layers import NORM_EPS
-from rayl2o.tasks.nas_cell import KERNELS, NASCell, edges_of
+from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.conv_rows import SAME
+from rayl2o.tasks.vision.layers import NORM_EPS
+from rayl2o.tasks.vision.nas_cell import KERNELS, NASCell, edges_of
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {
@@ -28,7 +28,7 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = MappingProxyType(
 
 
 def conv_net_module(family: ConvNet) -> Callable[[], nn.Module]:
-    """Makes a :class:`~rayl2o.tasks.conv_net.ConvNet`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
+    """Makes a :class:`~rayl2o.tasks.vision.conv_net.ConvNet`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
 
     def make() -> nn.Module:
         colours, side, _ = info(family.data).shape
@@ -58,7 +58,7 @@ def conv_net_module(family: ConvNet) -> Callable[[], nn.Module]:
 
 
 def nas_cell_module(family: NASCell) -> Callable[[], nn.Module]:
-    """Makes a :class:`~rayl2o.tasks.nas_cell.NASCell`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
+    """Makes a :class:`~rayl2o.tasks.vision.nas_cell.NASCell`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
     return lambda: _Cell(family)
 
 

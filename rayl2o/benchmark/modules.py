@@ -11,10 +11,10 @@ from torch import nn
 
 from rayl2o.benchmark.conv_modules import ACTIVATIONS, conv_net_module, nas_cell_module
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.conv_net import ConvNet
 from rayl2o.tasks.data import info
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.nas_cell import NASCell
+from rayl2o.tasks.networks.mlp import MLP
+from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.nas_cell import NASCell
 
 
 def module_of(family: TaskFamily) -> Callable[[], nn.Module] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rayl2o.tasks.analytic.noisy_quadratic import NoisyQuadratic
+from rayl2o.tasks.analytic.rastrigin import Rastrigin
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.noisy_quadratic import NoisyQuadratic
-from rayl2o.tasks.rastrigin import Rastrigin
 
 SMALLEST = 1e-10
 """Where the logarithm turns linear for a task whose losses are not negative: below what float32 resolves of most tasks."""

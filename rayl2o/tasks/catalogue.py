@@ -6,31 +6,23 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rayl2o.tasks import (
-    autoencoder,
-    char_rnn,
-    char_transformer,
-    conv_net,
+from rayl2o.tasks.analytic import (
     dm_quadratic,
     lasso,
     linear_regression,
     logistic_regression,
     matrix_factorisation,
-    mlp,
-    mobilenet,
-    nas_cell,
     noisy_quadratic,
-    random_mlp,
     rastrigin,
-    resnet,
     rosenbrock,
-    text_classification,
-    two_moons,
 )
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.augment import augmented
+from rayl2o.tasks.language import char_rnn, char_transformer, text_classification
 from rayl2o.tasks.mixture import Mixture
 from rayl2o.tasks.named import NamedTask
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks import autoencoder, mlp, random_mlp, two_moons
+from rayl2o.tasks.vision import conv_net, mobilenet, nas_cell, resnet
 
 
 def _by_name(parts: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

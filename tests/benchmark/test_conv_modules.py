@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from rayl2o.benchmark.conv_modules import conv_net_module, nas_cell_module
-from rayl2o.tasks.conv_net import ConvNet
-from rayl2o.tasks.nas_cell import NASCell
+from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.nas_cell import NASCell
 
 
 @pytest.mark.parametrize("norm", ["none", "plain", "shift", "affine"])

@@ -11,11 +11,11 @@ from rayl2o.benchmark import tasks as measured
 from rayl2o.benchmark.modules import module_of
 from rayl2o.benchmark.plain_loop import AUTOGRAD, MODULES, plain_loop
 from rayl2o.benchmark.tasks import Case, case_rows, cases, side_by_side
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.catalogue import NAMED
-from rayl2o.tasks.conv_net import ConvNet
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.nas_cell import NASCell
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
+from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.nas_cell import NASCell
 
 
 @pytest.fixture

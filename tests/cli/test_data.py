@@ -12,8 +12,8 @@ from rayl2o.tasks.datasets.archives import PUBLICATIONS
 from rayl2o.tasks.datasets.registry import SOURCES
 from tests.cli.command import Said, rayl2o, refused
 from tests.tasks.datasets.cifar_files import write_cifar10
+from tests.tasks.datasets.idx_files import write_mnist
 from tests.tasks.datasets.mirror import Mirror, mnist_files, mnist_publication, serving
-from tests.tasks.idx_files import write_mnist
 
 FILES = mnist_files()
 

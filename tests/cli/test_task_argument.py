@@ -7,7 +7,7 @@ import pytest
 from rayl2o.cli.task_argument import family, parsed
 from rayl2o.errors import UserError
 from rayl2o.tasks.mixture import Mixture
-from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.networks.mlp import MLP
 
 
 def test_data_and_settings_override_the_defaults() -> None:

@@ -17,9 +17,9 @@ from rayl2o.envs.settings import EnvSettings
 from rayl2o.errors import UserError
 from rayl2o.rules.classic import Sgd
 from rayl2o.seeds import derive_seed, generator
+from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.base import TaskFamily, TaskSpec
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic, QuadraticBatch
+from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.tasks.registry import build, task
 from rayl2o.unroll.closed_loop import closed_loop
 

@@ -9,9 +9,9 @@ import torch
 
 from rayl2o.envs import OptimizationVectorEnv, environments
 from rayl2o.envs.log_loss import SMALLEST, linear_below_of, log_loss
-from rayl2o.tasks.noisy_quadratic import NoisyQuadratic
-from rayl2o.tasks.quadratic import Quadratic
-from rayl2o.tasks.rastrigin import Rastrigin
+from rayl2o.tasks.analytic.noisy_quadratic import NoisyQuadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
+from rayl2o.tasks.analytic.rastrigin import Rastrigin
 
 
 def test_it_is_the_logarithm_of_large_losses() -> None:

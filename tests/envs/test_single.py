@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 from rayl2o.envs import ACTIONS, OptimizationEnv, environments
 from rayl2o.errors import UserError
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
 
 IDS = [info.id for info in environments() if info.size is not None]
 

@@ -21,8 +21,8 @@ from rayl2o.evaluate.report_data import (
     panels,
 )
 from rayl2o.evaluate.runner import Curves, Run
+from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.base import Batch, TaskBatch, TaskSpec
-from rayl2o.tasks.quadratic import Quadratic, QuadraticBatch
 
 
 @dataclass(frozen=True, eq=False)

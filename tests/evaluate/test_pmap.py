@@ -21,7 +21,7 @@ from rayl2o.errors import UserError
 from rayl2o.evaluate.pmap import process_map
 from rayl2o.evaluate.runner import Contender, runs
 from rayl2o.rules.classic import Adam, Sgd
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from tests.interrupting import hear_ctrl_c
 
 DEADLINE = 120.0

@@ -11,8 +11,8 @@ from rayl2o.evaluate import racing
 from rayl2o.evaluate.racing import Track, race
 from rayl2o.evaluate.runner import mean_loss, run
 from rayl2o.rules.classic import Adam, Momentum, Sgd
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 from tests.evaluate.examples import Shifted
 
 TRACK = Track(Quadratic(4, -2.0, 0.0), (11, 12, 13), 200, torch.float64)

@@ -21,9 +21,9 @@ from rayl2o.evaluate.runner import (
     runs,
 )
 from rayl2o.rules.classic import Adam, Sgd
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 from tests.evaluate.examples import Shifted
 
 FAMILY = Quadratic(3, -1.0, 0.0)

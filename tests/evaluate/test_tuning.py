@@ -14,7 +14,7 @@ from rayl2o.evaluate.runner import mean_loss, run
 from rayl2o.evaluate.search_space import SPACES, Range, Space
 from rayl2o.evaluate.tuning import EXTENSIONS, TuningJob, tune, tune_all
 from rayl2o.rules.classic import Adam, Sgd
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from tests.evaluate.examples import Shifted
 
 SEEDS, SCORING = (101, 102, 103), tuple(range(10))

@@ -17,7 +17,7 @@ from rayl2o.symbolic.distill import Distillation, DistillConfig, distill, tables
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.linear import fit
-from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.unroll.settings import UnrollConfig
 
 FAMILY = MLP(hidden=(), batch_size=32)

@@ -17,7 +17,7 @@ from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.finetune import FinetuneConfig, coefficient_scales, finetune
 from rayl2o.symbolic.runs import Runs
 from rayl2o.symbolic.selection import score
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.settings import UnrollConfig

@@ -15,7 +15,7 @@ from rayl2o.symbolic.linear import LinearConfig, fit, pursue, ridge
 from rayl2o.symbolic.runs import Runs
 from rayl2o.symbolic.table import Table, make_table, operands_of
 from rayl2o.symbolic.trajectories import collect
-from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.networks.mlp import MLP
 from tests.symbolic.recorded import recorded
 
 

@@ -8,8 +8,8 @@ import torch
 from rayl2o.errors import UserError
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.runs import ROLES, Runs, play
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 
 FAMILY = MLP(hidden=(4,), batch_size=16)
 

@@ -17,8 +17,8 @@ from rayl2o.symbolic.candidate import Candidate
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.runs import Runs, play
 from rayl2o.symbolic.selection import score, scores, search_gain, select
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.analytic.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 
 FAMILY = MLP(hidden=(), batch_size=32)
 RUNS = Runs(FAMILY, 0, "select", 3)

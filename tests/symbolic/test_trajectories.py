@@ -15,9 +15,9 @@ from rayl2o.rules.base import Inputs
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.runs import Runs
 from rayl2o.symbolic.trajectories import collect
+from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.base import TaskSpec
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic, QuadraticBatch
+from rayl2o.tasks.networks.mlp import MLP
 
 FAMILY = MLP(hidden=(12,), batch_size=32)
 RULE = SymbolicRule.from_formula("-0.1*g - 0.2*ema(g, 0.9)")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from rayl2o.tasks.analytic.dm_quadratic import DMQuadratic
+from rayl2o.tasks.analytic.lasso import Lasso
+from rayl2o.tasks.analytic.linear_regression import LinearRegression
+from rayl2o.tasks.analytic.logistic_regression import LogisticRegression
+from rayl2o.tasks.analytic.matrix_factorisation import MatrixFactorisation
+from rayl2o.tasks.analytic.noisy_quadratic import NoisyQuadratic
+from rayl2o.tasks.analytic.rastrigin import Rastrigin
+from rayl2o.tasks.analytic.rosenbrock import Rosenbrock
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.dm_quadratic import DMQuadratic
-from rayl2o.tasks.lasso import Lasso
-from rayl2o.tasks.linear_regression import LinearRegression
-from rayl2o.tasks.logistic_regression import LogisticRegression
-from rayl2o.tasks.matrix_factorisation import MatrixFactorisation
-from rayl2o.tasks.noisy_quadratic import NoisyQuadratic
-from rayl2o.tasks.rastrigin import Rastrigin
-from rayl2o.tasks.rosenbrock import Rosenbrock
-from rayl2o.tasks.two_moons import TwoMoons
+from rayl2o.tasks.networks.two_moons import TwoMoons
 
 ROWS: dict[str, TaskFamily] = {
     "linear-regression": LinearRegression(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.augment.augmented import Augmented
 from rayl2o.tasks.augment.base import Augmentation
 from rayl2o.tasks.augment.convex import Convex
@@ -13,8 +14,7 @@ from rayl2o.tasks.augment.reparametrisation import Reparametrisation
 from rayl2o.tasks.augment.restart import Restart
 from rayl2o.tasks.augment.scaling import Scaling
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 
 SINGLE: dict[str, Augmentation] = {
     "scaling": Scaling(-1.0, 1.0),

@@ -6,8 +6,8 @@ The rows are small so that no ReLU switches between two points of a difference: 
 from __future__ import annotations
 
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.conv_net import ConvNet
-from rayl2o.tasks.nas_cell import NASCell
+from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.nas_cell import NASCell
 
 ROWS: dict[str, TaskFamily] = {
     "conv-net": ConvNet(channels=(4, 6), batch_size=4),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.mobilenet import MobileNetV2
-from rayl2o.tasks.resnet import ResNet
+from rayl2o.tasks.vision.mobilenet import MobileNetV2
+from rayl2o.tasks.vision.resnet import ResNet
 
 ROWS: dict[str, TaskFamily] = {
     "resnet-small": ResNet(data="digits", blocks=(1, 1), width=4, batch_size=4),

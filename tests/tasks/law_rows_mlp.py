@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.mlp import MLP, NAMED
+from rayl2o.tasks.networks.mlp import MLP, NAMED
 from rayl2o.tasks.settings import from_settings
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rayl2o.tasks.autoencoder import Autoencoder
 from rayl2o.tasks.base import TaskFamily
-from rayl2o.tasks.char_rnn import CharRNN
-from rayl2o.tasks.char_transformer import CharTransformer
-from rayl2o.tasks.text_classification import TextClassification
+from rayl2o.tasks.language.char_rnn import CharRNN
+from rayl2o.tasks.language.char_transformer import CharTransformer
+from rayl2o.tasks.language.text_classification import TextClassification
+from rayl2o.tasks.networks.autoencoder import Autoencoder
 
 _BERT = TextClassification(
     layers=1, hidden=8, heads=2, feedforward=8, vocabulary=40, positions=16, length=15, batch_size=4

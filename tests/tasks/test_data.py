@@ -11,7 +11,7 @@ import torch
 
 from rayl2o.errors import UserError
 from rayl2o.tasks.data import DATA, info, load
-from tests.tasks.idx_files import idx_bytes, write_mnist
+from tests.tasks.datasets.idx_files import idx_bytes, write_mnist
 
 
 def test_sizes_are_known_without_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.draw import one_of_each, sample_alike
-from rayl2o.tasks.quadratic import Quadratic
 from rayl2o.tasks.registry import build, task
 
 MIXTURE = task("mixture", tasks=[{"name": "mlp-orig"}, {"name": "quadratic", "settings": {"size": 4}}])

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from rayl2o.errors import UserError
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.instances import normal_rows, require_one_each, require_same
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 
 
 def test_equal_settings_in_another_form_pass() -> None:

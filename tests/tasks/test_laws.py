@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from rayl2o.errors import UserError
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.laws import LAWS, SLOW_LAWS, check, require
 from rayl2o.tasks.laws.case import LARGE, Case
 from rayl2o.tasks.laws.drawing import global_generators
 from rayl2o.tasks.laws.elsewhere import fingerprint, fingerprints_elsewhere
 from rayl2o.tasks.laws.slow import adam_makes_progress, memory_does_not_grow
-from rayl2o.tasks.quadratic import Quadratic
 from rayl2o.tasks.registry import build, family_of
 from tests.tasks.lawless import LEAKED, Lawless
 

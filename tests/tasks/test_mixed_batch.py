@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.mixed_batch import MixedBatch, build_mixed
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.tasks.registry import build, family_of
 
 SEEDS = [5, 6, 7, 8]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rayl2o.errors import UserError
+from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.mixed_batch import MixedBatch
 from rayl2o.tasks.mixture import Mixture
-from rayl2o.tasks.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.registry import task
 
 PARTS = [{"name": "mlp-orig", "weight": 3, "settings": {"batch_size": 8}}, {"name": "quadratic"}]

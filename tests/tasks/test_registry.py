@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from rayl2o.errors import UserError
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.catalogue import FAMILIES, NAMED
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.tasks.registry import GROUP, build, family_of, settings_of, task, tasks
 from tests.plugin_files import TASK, install, installed
 

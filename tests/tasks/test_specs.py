@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.base import TaskSpec
-from rayl2o.tasks.quadratic import Quadratic
 from rayl2o.tasks.specs import only_spec, seeded_spec
 
 

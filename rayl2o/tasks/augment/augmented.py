@@ -12,6 +12,7 @@ import torch
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.layout import Layout
 from rayl2o.seeds import derive_seed
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.augment.base import Augmentation, Instances
 from rayl2o.tasks.augment.kinds import from_json, to_json
 from rayl2o.tasks.augment.scaling import Scaling
@@ -19,7 +20,6 @@ from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
 from rayl2o.tasks.mixed_batch import build_mixed
 from rayl2o.tasks.mixture import Resolve
 from rayl2o.tasks.named import NamedTask
-from rayl2o.tasks.quadratic import Quadratic
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rayl2o.errors import UserError
 from rayl2o.tasks.datasets.base import DataInfo, Examples
 from rayl2o.tasks.datasets.fingerprint import digest_of
 from rayl2o.tasks.datasets.folder import again, data_folder
-from rayl2o.tasks.idx import idx_shape, read_idx
+from rayl2o.tasks.datasets.idx import idx_shape, read_idx
 
 _STEMS = {"train": "train", "test": "t10k"}
 _KINDS = ("images-idx3", "labels-idx1")

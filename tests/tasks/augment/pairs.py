@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from rayl2o.seeds import derive_seed, generator
+from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.augment.augmented import Augmented
 from rayl2o.tasks.augment.base import Augmentation
 from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
-from rayl2o.tasks.mlp import MLP
-from rayl2o.tasks.quadratic import Quadratic
+from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.tasks.registry import build, family_of, task
 
 QUADRATIC = Quadratic(size=6, log10_smallest=-1.0)

@@ -9,6 +9,7 @@ import torch
 
 from rayl2o.errors import UserError
 from rayl2o.seeds import derive_seed, generator
+from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.augment.augmented import NAMED, Augmented
 from rayl2o.tasks.augment.convex import Convex, ConvexBatch
 from rayl2o.tasks.augment.gradient_noise import GradientNoise
@@ -19,9 +20,8 @@ from rayl2o.tasks.augment.restart import Restart
 from rayl2o.tasks.augment.scaling import Scaling
 from rayl2o.tasks.base import TaskFamily, TaskSpec
 from rayl2o.tasks.mixed_batch import MixedBatch
-from rayl2o.tasks.mlp import MLP
 from rayl2o.tasks.named import NamedTask
-from rayl2o.tasks.quadratic import Quadratic, QuadraticBatch
+from rayl2o.tasks.networks.mlp import MLP
 from tests.tasks.augment.pairs import NETWORK, QUADRATIC, made_by, make, pair
 from tests.tasks.law_rows_augment import COMPOSITIONS, ROWS
 

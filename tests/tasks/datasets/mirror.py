@@ -16,7 +16,7 @@ import numpy as np
 
 from rayl2o.tasks.datasets.archives import Archive, Publication
 from tests.tasks.datasets.cifar_files import column, records
-from tests.tasks.idx_files import idx_bytes
+from tests.tasks.datasets.idx_files import idx_bytes
 
 
 @dataclass

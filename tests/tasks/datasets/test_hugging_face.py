@@ -17,7 +17,7 @@ from rayl2o.errors import UserError
 from rayl2o.tasks.data import info, load
 from rayl2o.tasks.datasets import hugging_face
 from rayl2o.tasks.datasets.registry import source_of
-from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.networks.mlp import MLP
 
 
 class Image:

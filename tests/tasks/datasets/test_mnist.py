@@ -7,7 +7,7 @@ import pytest
 from rayl2o.errors import UserError
 from rayl2o.tasks.data import load
 from rayl2o.tasks.datasets.mnist import Mnist
-from tests.tasks.idx_files import write_mnist
+from tests.tasks.datasets.idx_files import write_mnist
 
 SOURCE = Mnist("mnist", "mnist")
 

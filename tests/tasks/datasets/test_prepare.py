@@ -16,6 +16,7 @@ from rayl2o.tasks.datasets.archives import PUBLICATIONS, Publication
 from rayl2o.tasks.datasets.lock import locked
 from rayl2o.tasks.datasets.prepare import prepare
 from rayl2o.tasks.datasets.registry import FILE_SOURCES
+from tests.tasks.datasets.idx_files import idx_bytes
 from tests.tasks.datasets.mirror import (
     Mirror,
     cifar_archive,
@@ -26,7 +27,6 @@ from tests.tasks.datasets.mirror import (
     serving,
     tar_bytes,
 )
-from tests.tasks.idx_files import idx_bytes
 
 FILES, ARCHIVE = mnist_files(), cifar_archive()
 

@@ -8,7 +8,7 @@ import torch
 from rayl2o.errors import UserError
 from rayl2o.tasks.data import SPLITS, load
 from rayl2o.tasks.datasets.splits import shuffled_rows
-from tests.tasks.idx_files import write_mnist
+from tests.tasks.datasets.idx_files import write_mnist
 
 
 @pytest.mark.parametrize(("count", "validation"), [(60_000, 5_000), (55_000, 4_583), (120_000, 5_000), (12, 1)])

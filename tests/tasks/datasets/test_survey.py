@@ -10,7 +10,7 @@ from rayl2o.tasks.datasets.registry import source_of
 from rayl2o.tasks.datasets.store import INPUTS, Key
 from rayl2o.tasks.datasets.survey import DAMAGED, EMBEDDED, FOUND, MISSING, inspect, presence
 from tests.tasks.datasets.cifar_files import write_cifar10
-from tests.tasks.idx_files import write_mnist
+from tests.tasks.datasets.idx_files import write_mnist
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import torch
 from rayl2o.errors import UserError
 from rayl2o.tasks.data import info, load
 from rayl2o.tasks.datasets import torchvision_sets
-from rayl2o.tasks.mlp import MLP
+from rayl2o.tasks.networks.mlp import MLP
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

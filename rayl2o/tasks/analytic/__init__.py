@@ -1,0 +1,1 @@
+"""Problems in closed form: quadratics, least squares, penalties, factorisations, tables."""

@@ -1,0 +1,1 @@
+"""Text: character models, and BERT on sentences."""

@@ -1,0 +1,1 @@
+"""Convolutional networks, from those of paper T to ResNets."""
