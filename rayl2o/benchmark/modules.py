@@ -10,11 +10,14 @@ from typing import Any
 from torch import nn
 
 from rayl2o.benchmark.conv_modules import ACTIVATIONS, conv_net_module, nas_cell_module
+from rayl2o.benchmark.residual_modules import mobilenet_module, resnet_module
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.data import info
 from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.mobilenet import MobileNetV2
 from rayl2o.tasks.vision.nas_cell import NASCell
+from rayl2o.tasks.vision.resnet import ResNet
 
 
 def module_of(family: TaskFamily) -> Callable[[], nn.Module] | None:
@@ -34,5 +37,11 @@ def _mlp(family: MLP) -> Callable[[], nn.Module]:
 
 
 _MODULES: Mapping[type, Callable[[Any], Callable[[], nn.Module]]] = MappingProxyType(
-    {MLP: _mlp, ConvNet: conv_net_module, NASCell: nas_cell_module}
+    {
+        MLP: _mlp,
+        ConvNet: conv_net_module,
+        NASCell: nas_cell_module,
+        ResNet: resnet_module,
+        MobileNetV2: mobilenet_module,
+    }
 )

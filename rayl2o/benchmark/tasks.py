@@ -23,6 +23,8 @@ MOST_FLOATS = 8_000_000
 BLOCK_S = 0.15
 """Seconds of one timed block of steps, about."""
 REPEATS = 5
+SLOW_S = 1.0
+"""A step that takes longer is timed once: a network of millions of weights."""
 LR = 1e-4
 """Small: nothing may diverge while it is timed."""
 
@@ -76,8 +78,9 @@ def case_rows(case: Case) -> list[Row]:
 def _row(label: str, family: TaskFamily, k: int) -> Row:
     ours, (rival, against) = side_by_side(family, k), plain_loop(family, k)
     blocks = {"ours": _block(ours), "rival": _block(rival)}
-    seconds = interleaved({side: run for side, (run, _) in blocks.items()}, REPEATS)
-    rates = {side: k * steps / seconds[side] for side, (_, steps) in blocks.items()}
+    slow = max(blocks["ours"][2], blocks["rival"][2]) > SLOW_S
+    seconds = interleaved({side: block[0] for side, block in blocks.items()}, 1 if slow else REPEATS)
+    rates = {side: k * block[1] / seconds[side] for side, block in blocks.items()}
     return Row(f"{label}: K = {k}", rates["ours"], "inner steps/s", rates["ours"] / rates["rival"], against)
 
 
@@ -98,15 +101,16 @@ def side_by_side(family: TaskFamily, k: int) -> Callable[[], object]:
     return step
 
 
-def _block(step: Callable[[], object]) -> tuple[Callable[[], object], int]:
-    """So many steps as take about :data:`BLOCK_S`, and their number."""
+def _block(step: Callable[[], object]) -> tuple[Callable[[], object], int, float]:
+    """So many steps as take about :data:`BLOCK_S`, their number, and the seconds of one."""
     step()
     begun = time.perf_counter()
     step()
-    steps = max(1, min(1000, round(BLOCK_S / max(time.perf_counter() - begun, 1e-6))))
+    seconds = max(time.perf_counter() - begun, 1e-6)
+    steps = max(1, min(1000, round(BLOCK_S / seconds)))
 
     def block() -> None:
         for _ in range(steps):
             step()
 
-    return block, steps
+    return block, steps, seconds

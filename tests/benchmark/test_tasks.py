@@ -14,8 +14,11 @@ from rayl2o.benchmark.tasks import Case, case_rows, cases, side_by_side
 from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.catalogue import NAMED
 from rayl2o.tasks.networks.mlp import MLP
+from rayl2o.tasks.registry import task
 from rayl2o.tasks.vision.conv_net import ConvNet
+from rayl2o.tasks.vision.mobilenet import MobileNetV2
 from rayl2o.tasks.vision.nas_cell import NASCell
+from rayl2o.tasks.vision.resnet import ResNet
 
 
 @pytest.fixture
@@ -66,8 +69,15 @@ def test_both_sides_do_inner_steps_that_lower_the_loss() -> None:
 
 
 def test_a_module_has_the_layers_of_its_family() -> None:
-    families = (MLP(hidden=(5, 4), activation="tanh"), ConvNet(channels=(3, 4)), NASCell(width=3))
+    families = (
+        MLP(hidden=(5, 4), activation="tanh"),
+        ConvNet(channels=(3, 4)),
+        NASCell(width=3),
+        task("resnet-small"),
+        task("mobilenet-small"),
+    )
     for family in families:
+        assert isinstance(family, MLP | ConvNet | NASCell | ResNet | MobileNetV2)
         make = module_of(family)
         assert make is not None
         assert sum(p.numel() for p in make().parameters()) == family.layout.size

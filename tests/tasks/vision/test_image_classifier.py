@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from rayl2o.benchmark import residual_modules
 from rayl2o.errors import UserError
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.chunked_batch import ChunkedBatch
@@ -13,7 +14,6 @@ from rayl2o.tasks.vision import image_classifier
 from rayl2o.tasks.vision.image_augmentation import AUGMENTATION, NORMALISATION
 from rayl2o.tasks.vision.mobilenet import MobileNetV2
 from rayl2o.tasks.vision.resnet import ResNet
-from tests.tasks.vision import torch_networks
 from tests.tasks.vision.network_oracle import make
 
 SMALL: dict[str, Any] = {"data": "digits", "blocks": (1, 1), "width": 2, "batch_size": 8}
@@ -45,7 +45,7 @@ def test_loss_is_that_of_a_torch_module_on_the_images_that_were_drawn(augment: b
     images = data.inputs[rows].reshape(8, 1, 8, 8)
     if augment:
         images = AUGMENTATION["digits"].apply(images, AUGMENTATION["digits"].draw([4], 8)[0])
-    module = make(lambda: torch_networks.ResNet(torch_networks.Basic, (1, 1), 2, 1))
+    module = make(lambda: residual_modules.ResNet(residual_modules.Basic, (1, 1), 2, 1))
     tensors = {name: tensor[0] for name, tensor in tasks.layout.unflatten(params).items()}
     module.load_state_dict(tensors, strict=False)
     logits = module(NORMALISATION["digits"].apply(images))

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from rayl2o.benchmark import residual_modules
 from rayl2o.errors import UserError
 from rayl2o.tasks.settings import from_settings
 from rayl2o.tasks.vision.mobilenet import NAMED, MobileNetV2
-from tests.tasks.vision import torch_networks
 from tests.tasks.vision.network_oracle import assert_same_derivatives, assert_same_tensors, make, random_images
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -25,7 +25,7 @@ def test_true_size() -> None:
     family = named("mobilenet-v2")
     assert family == MobileNetV2()
     assert family.layout.size == 2_296_922
-    assert_same_tensors(family.network, make(lambda: torch_networks.MobileNetV2(32, STAGES, 1280, 3), "meta"))
+    assert_same_tensors(family.network, make(lambda: residual_modules.MobileNetV2(32, STAGES, 1280, 3), "meta"))
     params = torch.empty(1, family.layout.size, device="meta")
     images = torch.empty(1, 2, 3, 32, 32, device="meta")
     assert family.network.logits(family.layout.unflatten(params), images).shape == (1, 2, 10)
@@ -37,7 +37,7 @@ def test_true_size() -> None:
 def test_it_is_the_network_of_torch(shape: tuple[int, ...], data: str) -> None:
     """With blocks of every kind: no shortcut, the input itself, a convolution of it."""
     stages = ((1, 4, 1, 1), (2, 5, 2, 2), (2, 6, 1, 1))
-    module = make(lambda: torch_networks.MobileNetV2(3, stages, 8, shape[0]))
+    module = make(lambda: residual_modules.MobileNetV2(3, stages, 8, shape[0]))
     network = MobileNetV2(
         data=data, stem=3, channels=(4, 5, 6), blocks=(1, 2, 1), strides=(1, 2, 1), expansion=2, head=8
     ).network

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 import torch
 
+from rayl2o.benchmark import residual_modules
 from rayl2o.errors import UserError
 from rayl2o.tasks.settings import from_settings
 from rayl2o.tasks.vision.resnet import NAMED, ResNet
-from tests.tasks.vision import torch_networks
 from tests.tasks.vision.network_oracle import assert_same_derivatives, assert_same_tensors, make, random_images
 
-TRUE: Mapping[str, tuple[int, int, type[torch_networks.Basic] | type[torch_networks.Bottleneck], tuple[int, ...]]] = {
-    "resnet-18": (18, 11_173_962, torch_networks.Basic, (2, 2, 2, 2)),
-    "resnet-50": (50, 23_520_842, torch_networks.Bottleneck, (3, 4, 6, 3)),
-    "resnet-152": (152, 58_156_618, torch_networks.Bottleneck, (3, 8, 36, 3)),
+TRUE: Mapping[
+    str, tuple[int, int, type[residual_modules.Basic] | type[residual_modules.Bottleneck], tuple[int, ...]]
+] = {
+    "resnet-18": (18, 11_173_962, residual_modules.Basic, (2, 2, 2, 2)),
+    "resnet-50": (50, 23_520_842, residual_modules.Bottleneck, (3, 4, 6, 3)),
+    "resnet-152": (152, 58_156_618, residual_modules.Bottleneck, (3, 8, 36, 3)),
 }
 
 
@@ -31,7 +33,7 @@ def test_true_sizes(name: str) -> None:
     depth, count, block, blocks = TRUE[name]
     family = named(name)
     assert (family.depth, family.layout.size, family.data) == (depth, count, "cifar10")
-    module = make(lambda: torch_networks.ResNet(block, blocks, 64, 3), "meta")
+    module = make(lambda: residual_modules.ResNet(block, blocks, 64, 3), "meta")
     assert_same_tensors(family.network, module)
     assert max(family.layout.depths) == depth - 1
     params = torch.empty(1, count, device="meta")
@@ -50,8 +52,8 @@ def test_other_depths_of_the_literature() -> None:
 @pytest.mark.parametrize(("shape", "data"), [((3, 32, 32), "cifar10"), ((1, 8, 8), "digits")])
 def test_it_is_the_network_of_torch(bottleneck: bool, shape: tuple[int, ...], data: str) -> None:
     module = make(
-        lambda: torch_networks.ResNet(
-            torch_networks.Bottleneck if bottleneck else torch_networks.Basic, (2, 1, 1), 3, shape[0]
+        lambda: residual_modules.ResNet(
+            residual_modules.Bottleneck if bottleneck else residual_modules.Basic, (2, 1, 1), 3, shape[0]
         )
     )
     network = ResNet(data=data, blocks=(2, 1, 1), bottleneck=bottleneck, width=3).network
@@ -64,7 +66,7 @@ def test_twins_are_small_and_need_no_files(name: str, monkeypatch: pytest.Monkey
     monkeypatch.delenv("RAYL2O_DATA", raising=False)
     family = named(name)
     assert NAMED[name].twin_of in TRUE
-    assert family.bottleneck == (TRUE[NAMED[name].twin_of][2] is torch_networks.Bottleneck)
+    assert family.bottleneck == (TRUE[NAMED[name].twin_of][2] is residual_modules.Bottleneck)
     assert family.layout.size < 2_000
     tasks = family.build([family.sample(torch.Generator())])
     loss, _ = tasks.loss_and_grad(tasks.init_params([0]), tasks.draw_batch([0]))

@@ -1,19 +1,25 @@
-"""ResNet and MobileNetV2 in the CIFAR form as plain ``torch.nn`` modules: the oracle of ours."""
+"""ResNet and MobileNetV2 in the CIFAR form as plain ``torch.nn`` modules: rivals of benchmarks, and the oracle of ours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from rayl2o.tasks.data import info
+from rayl2o.tasks.vision import mobilenet, resnet
+
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the sides at stride 1."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False)
 
 
 class Basic(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
     def __init__(self, inputs: int, channels: int, stride: int) -> None:
         super().__init__()
         self.outputs = channels
@@ -29,6 +35,8 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions and a shortcut."""
+
     def __init__(self, inputs: int, channels: int, stride: int) -> None:
         super().__init__()
         self.outputs = 4 * channels
@@ -45,7 +53,11 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, block: type[Basic] | type[Bottleneck], blocks: Sequence[int], width: int, colours: int) -> None:
+    """Images ``[B, C, H, W]`` to logits ``[B, classes]``."""
+
+    def __init__(
+        self, block: type[Basic] | type[Bottleneck], blocks: Sequence[int], width: int, colours: int, classes: int = 10
+    ) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv(colours, width, 3), nn.BatchNorm2d(width)
         inputs, self.stages = width, len(blocks)
@@ -55,7 +67,7 @@ class ResNet(nn.Module):
                 layers.append(block(inputs, width << stage, 2 if stage > 0 and index == 0 else 1))
                 inputs = layers[-1].outputs
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
-        self.linear = nn.Linear(inputs, 10)
+        self.linear = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = relu(self.bn1(self.conv1(x)))
@@ -66,6 +78,8 @@ class ResNet(nn.Module):
 
 
 class Inverted(nn.Module):
+    """Widens, convolves by channel, narrows."""
+
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int) -> None:
         super().__init__()
         inside, self.adds = expansion * inputs, stride == 1
@@ -82,9 +96,11 @@ class Inverted(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Stages are (expansion, channels, blocks, stride)."""
+    """Images to logits; stages are (expansion, channels, blocks, stride)."""
 
-    def __init__(self, stem: int, stages: Sequence[tuple[int, int, int, int]], head: int, colours: int) -> None:
+    def __init__(
+        self, stem: int, stages: Sequence[tuple[int, int, int, int]], head: int, colours: int, classes: int = 10
+    ) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv(colours, stem, 3), nn.BatchNorm2d(stem)
         layers, inputs = [], stem
@@ -94,9 +110,27 @@ class MobileNetV2(nn.Module):
                 inputs = outputs
         self.layers = nn.Sequential(*layers)
         self.conv2, self.bn2 = conv(inputs, head, 1), nn.BatchNorm2d(head)
-        self.linear = nn.Linear(head, 10)
+        self.linear = nn.Linear(head, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = relu(self.bn2(self.conv2(self.layers(relu(self.bn1(self.conv1(x)))))))
         logits: Tensor = self.linear(x.mean((2, 3)))
         return logits
+
+
+def resnet_module(family: resnet.ResNet) -> Callable[[], nn.Module]:
+    """Makes a :class:`~rayl2o.tasks.vision.resnet.ResNet`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
+    sizes, block = info(family.data), Bottleneck if family.bottleneck else Basic
+    unflatten = nn.Unflatten(1, sizes.shape)
+    return lambda: nn.Sequential(unflatten, ResNet(block, family.blocks, family.width, sizes.shape[0], sizes.classes))
+
+
+def mobilenet_module(family: mobilenet.MobileNetV2) -> Callable[[], nn.Module]:
+    """Makes a :class:`~rayl2o.tasks.vision.mobilenet.MobileNetV2`, from inputs ``[B, F]`` to logits ``[B, classes]``."""
+    sizes = info(family.data)
+    expansions = [1] + [family.expansion] * (len(family.channels) - 1)
+    stages = list(zip(expansions, family.channels, family.blocks, family.strides, strict=True))
+    unflatten = nn.Unflatten(1, sizes.shape)
+    return lambda: nn.Sequential(
+        unflatten, MobileNetV2(family.stem, stages, family.head, sizes.shape[0], sizes.classes)
+    )
