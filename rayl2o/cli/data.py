@@ -14,7 +14,6 @@ from rich.table import Table
 
 from rayl2o.cli.options import Json, one_thread
 from rayl2o.cli.output import Output, one_line, output
-from rayl2o.cli.progress import followed
 from rayl2o.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -74,6 +73,7 @@ def _list(says: Output, names: Sequence[str], base: str | None, replace: bool) -
 
 
 def _check(says: Output, names: Sequence[str], base: str | None, replace: bool) -> bool:  # noqa: ARG001
+    from rayl2o.cli.progress import followed
     from rayl2o.tasks.datasets.registry import SOURCES
     from rayl2o.tasks.datasets.survey import MISSING, inspect, presence
 
