@@ -54,6 +54,10 @@ task:
 
 The `task` section as a file of its own is what `--task FILE.yaml` takes. A slot always runs K instances of one draw (they share a
 layout); evaluation and validation put instances of any size side by side, padded to the longest.
+
+The preset `mixture-digits` trains on such a distribution. It is no recipe yet: after 600 updates (three meta-seeds, mean loss
+over 500 steps, 10 fresh seeds) it is behind a rule that was trained on `mlp-orig` alone, there (.157 .169 .139 against .089 .088
+.089) and on `mlp-relu` (.099 .087 .072 against .073 .077 .071), and both fail on `mlp-deeper` (1.9 to 2.0 against 1.7 to 2.1).
 """
 
 
