@@ -234,7 +234,8 @@ def _advance(make: Callable[..., Rule], field: _Field, task: TaskBatch, track: T
         total = total + torch.where(alive, loss, torch.maximum(PENALTY * first.abs(), last))
         lowest = min(lowest, float(last.min()))
         grad = torch.where(alive[:, None], grad, 0.0)
-        delta, state = rule.update({}, Inputs(grad=grad, step=torch.tensor(float(step), dtype=grad.dtype)), state)
+        inputs = Inputs(grad=grad, step=torch.tensor(float(step), dtype=grad.dtype), params=params)
+        delta, state = rule.update({}, inputs, state)
         params = torch.where(alive[:, None], params + delta, params)
     return replace(field, position=_Position(stop, params, state, total, first, last, alive, lowest))
 

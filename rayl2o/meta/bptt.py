@@ -43,7 +43,8 @@ def bptt(
     total = torch.zeros((), dtype=config.torch_dtype)
     with torch.enable_grad():
         for s in range(config.steps):
-            inputs = Inputs(grad=grad, step=torch.tensor(float(state.step + s), dtype=config.torch_dtype))
+            step = torch.tensor(float(state.step + s), dtype=config.torch_dtype)
+            inputs = Inputs(grad=grad, step=step, params=params if second_order else params.detach())
             delta, rule_state = rule.update(leaves, inputs, rule_state)
             for i, teacher in enumerate(teachers):
                 teacher_delta, teacher_states[i] = teacher.update({}, inputs, teacher_states[i])

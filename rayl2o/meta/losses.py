@@ -22,6 +22,7 @@ class Columns:
         weight: ``[N]`` importance weights.
         size: ``[N]``, the number of coordinates that the column's row stands for.
         state: ``{"coord": [N, S]}``.
+        params: ``[U, N]`` where the rule needs them, else None.
         rows: Instances in all.
     """
 
@@ -34,6 +35,7 @@ class Columns:
     size: Tensor
     state: State
     rows: int
+    params: Tensor | None = None
 
 
 def columns(segments: Sequence[Segment]) -> Columns:
@@ -62,7 +64,15 @@ def columns(segments: Sequence[Segment]) -> Columns:
         size=torch.cat([s.weight.sum(1, keepdim=True).expand_as(s.weight).flatten() for s in ordered]),
         state={"coord": torch.cat([s.coord_state.flatten(0, 1) for s in ordered])},
         rows=sum(s.k for s in ordered),
+        params=None if ordered[0].params is None else side_by_side([_points(s) for s in ordered]),
     )
+
+
+def _points(segment: Segment) -> Tensor:
+    """``[K, U, C]``, the params before each update at the kept coordinates: where it began, and the displacements made."""
+    assert segment.params is not None
+    start = segment.params.gather(1, segment.coords.long())
+    return start[:, None] + segment.delta.cumsum(1) - segment.delta
 
 
 def rtg_loss(rule: Rule, phi: Mapping[str, Tensor], segments: Sequence[Segment]) -> Tensor:
@@ -72,7 +82,7 @@ def rtg_loss(rule: Rule, phi: Mapping[str, Tensor], segments: Sequence[Segment])
     0, with gradient 0, for a teacher's trajectory. Self-improving (T) needs nothing more: the credit is masked by who acted.
     """
     table = columns(segments)
-    deltas, _ = rule.sequence(phi, Inputs(grad=table.grad, step=table.step), table.state)
+    deltas, _ = rule.sequence(phi, Inputs(table.grad, table.step, table.params), table.state)
     return (table.credit * table.weight * deltas).sum() / table.rows
 
 
@@ -82,6 +92,6 @@ def imitation_loss(rule: Rule, phi: Mapping[str, Tensor], segments: Sequence[Seg
     Summed over the window, mean over instances. The student hears the gradients of the trajectory as it was.
     """
     table = columns(segments)
-    deltas, _ = rule.sequence(phi, Inputs(grad=table.grad, step=table.step), table.state)
+    deltas, _ = rule.sequence(phi, Inputs(table.grad, table.step, table.params), table.state)
     miss = (deltas - table.delta).square() * table.counted
     return 0.5 * (miss * table.weight / table.size).sum() / table.rows

@@ -87,8 +87,9 @@ def step_through(rule: Rule, phi: Mapping[str, Tensor], inputs: Inputs, state: S
     """``sequence`` by U calls of ``update``: for rules with nothing to fuse, and the oracle for those that have."""
     steps = inputs.step.expand(inputs.grad.shape[0], -1)
     deltas = []
-    for grad, step in zip(inputs.grad, steps, strict=True):
-        delta, state = rule.update(phi, Inputs(grad=grad, step=step), state)
+    params = [None] * len(steps) if inputs.params is None else list(inputs.params)
+    for grad, step, point in zip(inputs.grad, steps, params, strict=True):
+        delta, state = rule.update(phi, Inputs(grad=grad, step=step, params=point), state)
         deltas.append(delta)
     return torch.stack(deltas), state
 

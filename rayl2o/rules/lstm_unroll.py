@@ -1,6 +1,6 @@
 """U steps of the network as one differentiable operation: hand-written backpropagation through time, for the learner.
 
-Only the gradient with respect to the weights is formed; what the learner differentiates is a fixed sequence of features. The
+Gradients are formed for the weights, and for the features where they depend on weights; the state is data. The
 record of a block (the activations of its U steps) is kept from the forward pass, up to ``RECORD_BYTES`` over all blocks; the
 blocks beyond run forward again when their gradient is due, so that memory stays bounded whatever N is.
 """
@@ -36,12 +36,12 @@ def unrollable(phi: Mapping[str, Tensor], grad: Tensor, coord: Tensor) -> bool:
 
 
 def unroll(net: Network, phi: Mapping[str, Tensor], features: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
-    """Readouts ``[U, N]``, differentiable in phi once, and the last state rows ``[2 sum(hidden), N]``, detached.
+    """Readouts ``[U, N]``, differentiable in phi and features once, and the last state rows ``[2 sum(hidden), N]``, detached.
 
     Args:
         net: The network.
         phi: Its weights.
-        features: One ``[U, N]`` per feature; no gradient flows to them.
+        features: One ``[U, N]`` per feature.
         state: Rows ``[2 sum(hidden), N]`` before the first step; no gradient flows to them.
     """
     ones = torch.ones_like(features[0])
@@ -115,9 +115,15 @@ def _forward(
 
 
 def _backward(
-    net: Network, weights: Weights, features: Tensor, record: list[_LayerRecord], dy: Tensor, total: Weights
+    net: Network,
+    weights: Weights,
+    features: Tensor,
+    record: list[_LayerRecord],
+    dy: Tensor,
+    total: Weights,
+    d_features: Tensor | None,
 ) -> None:
-    """Adds the gradient of ``sum(dy y)`` over one block to ``total``."""
+    """Adds the gradient of ``sum(dy y)`` over one block to ``total``, and writes that of the features ``[U, F + 1, n]``."""
     n = dy.shape[1]
     grads = [_LayerGrad(inputs, h, n, dy) for inputs, h in zip(net.inputs, net.hidden, strict=True)]
     top = len(record) - 1
@@ -131,7 +137,7 @@ def _backward(
                 d.h.add_(grads[layer + 1].x)
             _backward_gates(r, d, t)
             total.gates[layer].addmm_(r.z[t], d.gates.t())
-            if layer > 0 or weights.projection is not None:
+            if layer > 0 or weights.projection is not None or d_features is not None:
                 torch.mm(weights.gates[layer][:-1], d.gates, out=d.z)
             else:
                 torch.mm(weights.gates[layer][r.inputs : -1], d.gates, out=d.h)
@@ -139,6 +145,10 @@ def _backward(
             dx = grads[0].x
             _elu_backward(dx, 1.0, 1.0, 1.0, True, record[0].x[t], grad_input=dx)
             total.projection.addmm_(features[t], dx.t())
+            if d_features is not None:
+                torch.mm(weights.projection[:-1], dx, out=d_features[t, :-1])
+        elif d_features is not None:
+            d_features[t, :-1].copy_(grads[0].x)
 
 
 def _backward_gates(r: _LayerRecord, d: _LayerGrad, t: int) -> None:
@@ -197,10 +207,13 @@ class _Unroll(torch.autograd.Function):
         steps, _, n = features.shape
         sizes = blocks(n, net.block)
         spare: list[_LayerRecord] = []
-        for f, s, d, record in zip(
+        d_features = torch.zeros_like(features) if ctx.needs_input_grad[1] else None
+        wanted = [None] * len(sizes) if d_features is None else torch.split(d_features, sizes, -1)
+        for f, s, d, df, record in zip(
             torch.split(features, sizes, -1),
             torch.split(state, sizes, 1),
             torch.split(dy, sizes, 1),
+            wanted,
             ctx.kept,
             strict=True,
         ):
@@ -209,8 +222,8 @@ class _Unroll(torch.autograd.Function):
                 if not spare or spare[0].c[0].shape[1] != size:
                     spare = _record(net, steps, size, state)
                 _forward(net, weights, f, s, spare, torch.empty_like(d))
-            _backward(net, weights, f, spare if record is None else record, d, total)
-        return None, None, None, *_by_name(total)
+            _backward(net, weights, f, spare if record is None else record, d, total, df)
+        return None, d_features, None, *_by_name(total)
 
 
 def _zeros_like(weights: Weights) -> Weights:

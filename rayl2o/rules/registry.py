@@ -11,18 +11,27 @@ import torch
 
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.plugins import Group, Plugin, load, plugins
+from rayl2o.rules.adam_variants import ADAM_VARIANTS
+from rayl2o.rules.aggmo import AggMo
 from rayl2o.rules.base import Rule
-from rayl2o.rules.classic import CLASSIC
+from rayl2o.rules.classic import CLASSIC, Classic
+from rayl2o.rules.decoupled import DECOUPLED
 from rayl2o.rules.dm import DM
+from rayl2o.rules.gru import Gru
+from rayl2o.rules.lion import Lion
 from rayl2o.rules.rnnprop import RnnProp
+from rayl2o.rules.rnnprop_extra import RnnPropExtra
+from rayl2o.rules.scheduled import Scheduled, scheduled
+from rayl2o.rules.schedules import parted
 from rayl2o.rules.settings import from_settings, from_text, settings_of
 
 BUILT_IN = "built-in"
 SYMBOLIC = "symbolic"
 
-KINDS: Mapping[str, type] = MappingProxyType(
-    {**{rule.kind: rule for rule in CLASSIC}, DM.kind: DM, RnnProp.kind: RnnProp}
-)
+_HAND_MADE: tuple[type[Classic], ...] = (*CLASSIC, *ADAM_VARIANTS, Lion, AggMo, *DECOUPLED)
+_LEARNED: tuple[Any, ...] = (DM, RnnProp, RnnPropExtra, Gru)
+
+KINDS: Mapping[str, type] = MappingProxyType({rule.kind: rule for rule in (*_HAND_MADE, *_LEARNED)})
 """Built-in kinds with settings; ``symbolic`` beside them takes a formula."""
 
 
@@ -89,6 +98,13 @@ def make(kind: str, settings: Mapping[str, Any]) -> Rule:
         UserError: If there is no such rule, its plugin cannot be used, or a setting is unknown, of the wrong type or out of
             range.
     """
+    own, schedule = parted(settings)
+    if kind == Scheduled.kind:  # as settings_of writes it
+        kind = str(own.pop("rule", ""))
+    return scheduled(_unscheduled(kind, own), schedule)
+
+
+def _unscheduled(kind: str, settings: Mapping[str, Any]) -> Rule:
     if kind == SYMBOLIC:
         return _symbolic(settings)
     if kind in PRESETS:
@@ -116,7 +132,8 @@ def parse_rule(text: str) -> Rule:
         if key in settings:
             raise UserError(f"setting {key!r} is given twice", value=text, mend="give it once")
         settings[key] = value
-    return cast(Rule, from_text(factory, settings, name))
+    own, schedule = parted(settings)
+    return scheduled(cast(Rule, from_text(factory, own, name)), schedule)
 
 
 def rules() -> list[RuleInfo]:

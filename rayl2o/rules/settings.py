@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.rules.base import Rule
+from rayl2o.rules.scheduled import Scheduled
 
 _TEXT_BOOL = {"true": True, "false": False}
 
@@ -21,6 +22,8 @@ def settings_of(rule: Rule) -> dict[str, Any]:
 
         assert isinstance(rule, SymbolicRule)
         return {"formula": rule.formula, "clamp": rule.clamp, "gain": rule.gain, "name": rule.name}
+    if isinstance(rule, Scheduled):
+        return {"rule": rule.rule.kind, **settings_of(rule.rule), **rule.schedule.settings()}
     values = {field.name: getattr(rule, field.name) for field in fields(rule)}  # type: ignore[arg-type]
     return {name: _plain(value) for name, value in values.items()}
 

@@ -79,7 +79,8 @@ def closed_loop(
             if t == steps - 1 or not bool(alive.any()):
                 break
             grad = torch.where(alive[:, None], grad, 0.0)
-            delta, state = rule.update(phi, Inputs(grad=grad, step=torch.tensor(float(t), dtype=grad.dtype)), state)
+            inputs = Inputs(grad=grad, step=torch.tensor(float(t), dtype=grad.dtype), params=params)
+            delta, state = rule.update(phi, inputs, state)
             if observe is not None:
                 observe(t, grad, delta)
             params = torch.where(alive[:, None], params + delta, params)

@@ -48,14 +48,23 @@ def first_order(grads: Tensor, weights: Tensor) -> Tensor:
     return (grads[1:] * weights[:, None, None]).flip(0).cumsum(0).flip(0)
 
 
-def exact(grads: Tensor, weights: Tensor, steps: Tensor, listeners: Sequence[Listener], hvp: Hvp) -> Tensor:
+def exact(
+    grads: Tensor,
+    params: Sequence[Tensor],
+    weights: Tensor,
+    steps: Tensor,
+    listeners: Sequence[Listener],
+    hvp: Hvp,
+) -> Tensor:
     """Credit that includes how later updates answer to earlier ones (paper R: second derivatives).
 
-    One reverse sweep: ``c[s] = w[s+1] g[s+1] + c[s+1] + H[s+1] v[s+1]`` with ``v[k] = d/dg[k] sum_{j>=k} c[j] . delta[j]``; a
-    vector-Jacobian product of each listener's cell carries ``v`` and the adjoint of its state. No graph spans the window.
+    One reverse sweep: ``c[s] = w[s+1] g[s+1] + c[s+1] + H[s+1] v[s+1] + u[s+1]``, where v[k] is the derivative of
+    ``sum_{j>=k} c[j] . delta[j]`` by the rule's input g[k], and u[k] by its input params[k] (0 where it does not read them). A
+    vector-Jacobian product of each listener's cell carries v, u and the adjoint of its state. No graph spans the window.
 
     Args:
         grads: ``[U+1, K, D]`` as in :func:`first_order`.
+        params: U+1 of ``[K, D]``, params[0..U].
         weights: ``[U]``, w[1..U].
         steps: ``[U]``, the absolute step of each update.
         listeners: The student and the teachers; every one saw every gradient.
@@ -69,32 +78,35 @@ def exact(grads: Tensor, weights: Tensor, steps: Tensor, listeners: Sequence[Lis
     credit[-1] = weights[-1] * grads[-1]
     adjoints: list[State | None] = [None] * len(listeners)
     for k in range(horizon - 1, 0, -1):
-        total = torch.zeros_like(grads[k])
+        total, direct = torch.zeros_like(grads[k]), torch.zeros_like(grads[k])
         for i, listener in enumerate(listeners):
             upstream = credit[k] * listener.acted[k][:, None]
-            v, adjoints[i] = _cell_vjp(listener, k, grads[k], steps[k], upstream, adjoints[i])
+            inputs = Inputs(grad=grads[k], step=steps[k], params=params[k])
+            v, u, adjoints[i] = _cell_vjp(listener, k, inputs, upstream, adjoints[i])
             total += v
-        credit[k - 1] = weights[k - 1] * grads[k] + credit[k] + hvp(k, total)
+            direct += u
+        credit[k - 1] = weights[k - 1] * grads[k] + credit[k] + hvp(k, total) + direct
     return credit
 
 
 def _cell_vjp(
-    listener: Listener, k: int, grad: Tensor, step: Tensor, upstream: Tensor, adjoint: State | None
-) -> tuple[Tensor, State]:
-    """Cotangents of (g[k], state[k]) from those of (delta[k], state[k+1])."""
+    listener: Listener, k: int, inputs: Inputs, upstream: Tensor, adjoint: State | None
+) -> tuple[Tensor, Tensor, State]:
+    """Cotangents of (g[k], params[k], state[k]) from those of (delta[k], state[k+1])."""
+    assert inputs.params is not None
     with torch.enable_grad():
-        grad = grad.detach().requires_grad_()
+        grad, params = inputs.grad.detach().requires_grad_(), inputs.params.detach().requires_grad_()
         state = {name: value.detach().requires_grad_() for name, value in listener.states[k].items()}
-        delta, new_state = listener.rule.update(listener.phi, Inputs(grad=grad, step=step), state)
+        delta, new_state = listener.rule.update(listener.phi, Inputs(grad, inputs.step, params), state)
         outputs, cotangents = [delta], [upstream]
         for name, value in new_state.items():
             if adjoint is not None and value.requires_grad:
                 outputs.append(value)
                 cotangents.append(adjoint[name])
-        leaves = [grad, *state.values()]
+        leaves = [grad, params, *state.values()]
         if not delta.requires_grad and len(outputs) == 1:
             grads: Sequence[Tensor | None] = [None] * len(leaves)
         else:
             grads = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
     filled = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(grads, leaves, strict=True)]
-    return filled[0], dict(zip(state, filled[1:], strict=True))
+    return filled[0], filled[1], dict(zip(state, filled[2:], strict=True))

@@ -49,7 +49,7 @@ def rollout(
         begin = start(rule, teachers, config, ticket, phi, task) if slot_state is None else slot_state
         trace = _run(rule, teachers, config, ticket, begin, phi, task)
         credit = _credit(rule, teachers, config, phi, task, trace)
-        segment = _record(config, ticket, begin, trace, credit, version, task)
+        segment = _record(rule, config, ticket, begin, trace, credit, version, task)
         return segment, trace.end
 
 
@@ -141,7 +141,7 @@ def _run(
     alive = state.alive
     grads[0] = torch.where(alive[:, None], grads[0], 0.0)
     for s in range(config.steps):
-        inputs = Inputs(grad=grads[-1], step=steps[s])
+        inputs = Inputs(grad=grads[-1], step=steps[s], params=params[-1])
         delta, rule_state, heard = _listen(rule, teachers, phi, inputs, rule_states[-1], teacher_states[-1], actor[s])
         delta = torch.where(alive[:, None], delta, 0.0)
         point = params[-1] + delta
@@ -220,11 +220,18 @@ def _credit(
         product = task.hvp(trace.params[t], trace.batches[t], vector)
         return torch.where(sound, product, 0.0)
 
-    return credits.exact(trace.grads, weights, trace.steps, listeners, hvp)
+    return credits.exact(trace.grads, trace.params, weights, trace.steps, listeners, hvp)
 
 
 def _record(
-    config: UnrollConfig, ticket: Ticket, begin: SlotState, trace: _Trace, credit: Tensor, version: int, task: TaskBatch
+    rule: Rule,
+    config: UnrollConfig,
+    ticket: Ticket,
+    begin: SlotState,
+    trace: _Trace,
+    credit: Tensor,
+    version: int,
+    task: TaskBatch,
 ) -> Segment:
     # A teacher's rows are imitated everywhere alike: a dead coordinate must learn to stand still (design.md section 6).
     scheme = "uniform" if ticket.behaviour == TEACHER and config.sampling != "all" else config.sampling
@@ -250,18 +257,7 @@ def _record(
     state_index = index[..., None].expand(-1, -1, states.shape[-1])
     alive_end = trace.end.alive
     return Segment(
-        source=Provenance(
-            run_id=ticket.run_id,
-            family=ticket.specs[0].family,
-            specs=tuple(json.dumps(spec.to_json(), sort_keys=True) for spec in ticket.specs),
-            seed=ticket.run_seed,
-            slot=ticket.slot,
-            ordinal=ticket.ordinal,
-            segment=begin.segment,
-            start_step=begin.step,
-            policy_version=version,
-            behaviour=ticket.behaviour,
-        ),
+        source=provenance(ticket, begin, version),
         status=tuple(OK if alive else DIVERGED for alive in alive_end.tolist()),
         valid=trace.counted.sum(0).int(),
         loss=trace.losses.t().contiguous(),
@@ -274,6 +270,23 @@ def _record(
         coord_state=states.gather(1, state_index),
         tensor_state=begin.rule_state.get("tensor"),
         global_state=begin.rule_state.get("global"),
+        params=begin.params if "params" in rule.needs else None,
+    )
+
+
+def provenance(ticket: Ticket, begin: SlotState, version: int) -> Provenance:
+    """Of the window that begins there, acted in by that version of phi."""
+    return Provenance(
+        run_id=ticket.run_id,
+        family=ticket.specs[0].family,
+        specs=tuple(json.dumps(spec.to_json(), sort_keys=True) for spec in ticket.specs),
+        seed=ticket.run_seed,
+        slot=ticket.slot,
+        ordinal=ticket.ordinal,
+        segment=begin.segment,
+        start_step=begin.step,
+        policy_version=version,
+        behaviour=ticket.behaviour,
     )
 
 

@@ -71,7 +71,7 @@ class SlotState:
     """Where a trajectory stands at a segment boundary.
 
     Attributes:
-        params: ``[K, D]``.
+        params: ``[K, D]``. Under ``pes`` all fields have K P rows, one per particle (:mod:`rayl2o.meta.evolution`).
         rule_state: The student's state; it listens at every step whoever acts.
         teacher_states: One state per teacher of the ticket.
         grad, loss: ``[K, D]`` and ``[K]`` at ``params`` on the minibatch of ``step``: the last evaluation of one segment is the

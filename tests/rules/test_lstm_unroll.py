@@ -19,7 +19,9 @@ each_network = pytest.mark.parametrize("net", NETWORKS, ids=repr)
 def _problem(net: Network, steps: int, n: int) -> tuple[Phi, list[Tensor], Tensor]:
     draw = generator("unroll", n)
     phi = {name: (2.0 * weight).requires_grad_() for name, weight in net.init(draw, torch.float64).items()}
-    features = [torch.randn(steps, n, generator=draw, dtype=torch.float64) for _ in range(net.features)]
+    features = [
+        torch.randn(steps, n, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(net.features)
+    ]
     return phi, features, torch.randn(net.state_size, n, generator=draw, dtype=torch.float64)
 
 
@@ -35,10 +37,11 @@ def _by_autograd(net: Network, phi: Phi, features: list[Tensor], state: Tensor) 
 def test_gradcheck(net: Network) -> None:
     phi, features, state = _problem(net, 4, 3)
 
-    def readouts(*weights: Tensor) -> Tensor:
-        return unroll(net, dict(zip(phi, weights, strict=True)), features, state)[0]
+    def readouts(*tensors: Tensor) -> Tensor:
+        weights = dict(zip(phi, tensors[net.features :], strict=True))
+        return unroll(net, weights, tensors[: net.features], state)[0]
 
-    assert torch.autograd.gradcheck(readouts, tuple(phi.values()))
+    assert torch.autograd.gradcheck(readouts, (*features, *phi.values()))
 
 
 @each_network
@@ -52,11 +55,12 @@ def test_it_is_autograd_through_the_steps(net: Network, room: int, monkeypatch: 
     expected, expected_last = _by_autograd(net, phi, features, state)
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(last, expected_last.detach(), rtol=1e-12, atol=1e-12)
-    found = torch.autograd.grad((y * upstream).sum(), list(phi.values()), retain_graph=True)
-    wanted = torch.autograd.grad((expected * upstream).sum(), list(phi.values()))
+    leaves = [*features, *phi.values()]
+    found = torch.autograd.grad((y * upstream).sum(), leaves, retain_graph=True)
+    wanted = torch.autograd.grad((expected * upstream).sum(), leaves)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11 * float(b.abs().max()))
-    again = torch.autograd.grad((y * upstream).sum(), list(phi.values()))
+    again = torch.autograd.grad((y * upstream).sum(), leaves)
     assert all(torch.equal(a, b) for a, b in zip(found, again, strict=True))
 
 

@@ -10,8 +10,11 @@ import pytest
 from rayl2o.errors import UserError
 from rayl2o.rules.classic import Adagrad, Adam, RmsProp, Sgd
 from rayl2o.rules.dm import DM
+from rayl2o.rules.lion import Lion
 from rayl2o.rules.registry import GROUP, KINDS, PRESETS, RuleInfo, make, parse_rule, rules
 from rayl2o.rules.rnnprop import RnnProp
+from rayl2o.rules.scheduled import Scheduled
+from rayl2o.rules.schedules import Cosine
 from tests.plugin_files import RULE, install, installed
 
 
@@ -40,6 +43,8 @@ def test_every_rule_is_listed_with_what_it_is() -> None:
         (" adam : lr = 1e-2 , beta1 = 0 ", Adam(lr=0.01, beta1=0.0)),
         ("rmsprop:alpha=.9,momentum=.5", RmsProp(alpha=0.9, momentum=0.5)),
         ("adagrad:initial_accumulator_value=0.1", Adagrad(initial_accumulator_value=0.1)),
+        ("adam:lr=0.1,cosine=1000", Scheduled(Adam(lr=0.1), Cosine(1000.0))),
+        ("lion:lr=0.01", Lion(lr=0.01)),
     ],
 )
 def test_a_typed_rule_is_read(text: str, rule: object) -> None:

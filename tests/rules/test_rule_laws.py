@@ -15,6 +15,7 @@ from rayl2o.rules.base import Inputs, Phi, Rule, State, step_through
 from rayl2o.rules.classic import Adagrad, Adam, Momentum, Nesterov, RmsProp, Sgd
 from rayl2o.rules.registry import make
 from rayl2o.seeds import generator
+from tests.rules import law_rows_classic, law_rows_gru
 
 RULES: Mapping[str, Rule] = {
     "sgd": Sgd(lr=0.1),
@@ -29,6 +30,8 @@ RULES: Mapping[str, Rule] = {
     **{name: make(name, {}) for name in ("dm", "dm-small", "rnnprop", "rnnprop-small")},
     "dm, uneven": make("dm", {"hidden": [5, 3], "preprocess_k": 5.0}),
     "formula": make("symbolic", {"formula": "-0.01*m_tilde + 0.02*lag(g, 2) - 0.01*ema(g_tilde, 0.9)", "clamp": 0.02}),
+    **law_rows_classic.ROWS,
+    **law_rows_gru.ROWS,
 }
 WITH_PHI = [name for name, rule in RULES.items() if rule.init_phi(generator("any"))]
 COMPILED = [
@@ -41,6 +44,9 @@ COMPILED = [
     "dm, uneven",
     "rnnprop-small",
     "formula",
+    *law_rows_classic.COMPILED,
+    "gru",
+    "rnnprop-extra",
 ]
 K, D = 2, 700
 

@@ -65,8 +65,9 @@ class Quadratic:
             UserError: If a spec is not of this family with these settings.
         """
         require_same(self, specs)
-        drawn = [_draw(self, spec.seed) for spec in specs]
-        factors, optima = (torch.stack(parts).to(device, dtype) for parts in zip(*drawn, strict=True))
+        drawn = {seed: _draw(self, seed) for seed in dict.fromkeys(spec.seed for spec in specs)}
+        rows = [drawn[spec.seed] for spec in specs]
+        factors, optima = (torch.stack(parts).to(device, dtype) for parts in zip(*rows, strict=True))
         return QuadraticBatch(self.layout, factors, optima)
 
 
