@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from rayl2o.meta.bptt import bptt
+from rayl2o.meta.evolution import es, pes
 from rayl2o.meta.gradient import Contribution, Gradient, tally
 from rayl2o.meta.learner import meta_gradient
 from rayl2o.meta.losses import imitation_loss, rtg_loss
+from rayl2o.meta.perturbation import EvolutionConfig
 from rayl2o.meta.training import Job, TrainConfig
 from rayl2o.rules.base import Phi, Rule
 from rayl2o.unroll.rollout import rollout
@@ -59,7 +62,24 @@ def back_propagation(rule: Rule, config: TrainConfig, phi: Phi, job: Job) -> tup
     return Gradient(segment.source, grads, float(objective), tally(segment)), after
 
 
-TABLE: dict[str, Estimator] = {"rtg": rtg, "rtg_worker": rtg_worker, "bptt": back_propagation}
+Evolution = Callable[[Rule, UnrollConfig, EvolutionConfig, Phi, Job], tuple[Gradient, SlotState]]
+
+
+def evolve(estimate: Evolution, rule: Rule, config: TrainConfig, phi: Phi, job: Job) -> tuple[Gradient, SlotState]:
+    """The gradient by an evolution strategy; a teacher's trajectory is imitated, as with the other estimators."""
+    if job.ticket.behaviour == TEACHER:
+        segment, after = _rollout(rule, replace(config.unroll, credit="first_order"), phi, job)
+        return _of_segment(rule, phi, segment), after
+    return estimate(rule, config.unroll, config.evolution, phi, job)
+
+
+TABLE: dict[str, Estimator] = {
+    "rtg": rtg,
+    "rtg_worker": rtg_worker,
+    "bptt": back_propagation,
+    "es": partial(evolve, es),
+    "pes": partial(evolve, pes),
+}
 """By the names that :class:`rayl2o.meta.training.TrainConfig` takes."""
 
 

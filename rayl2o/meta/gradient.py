@@ -29,14 +29,14 @@ class Tally:
 
 @dataclass(frozen=True)
 class Gradient:
-    """The meta-gradient of one segment. ``rtg_worker`` and ``bptt`` make them; evolution strategies would, too.
+    """The meta-gradient of one segment. All estimators but ``rtg`` make them.
 
     Attributes:
         source: Provenance of the segment that it stands for; ``behaviour`` says which loss it is of: a teacher's is of the
             imitation loss, any other of the task's meta-loss.
-        grads: Mean over the K instances, by name, as phi.
+        grads: Mean over the K instances (of evolution strategies: over all particles), by name, as phi.
         objective: The loss whose gradient it is, mean over the K instances (of ``rtg`` a surrogate whose value means nothing).
-        tally: Of the segment.
+        tally: Of the segment; of evolution strategies of the particles, each with a status.
     """
 
     source: Provenance

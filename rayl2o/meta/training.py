@@ -8,6 +8,7 @@ from rayl2o.errors import UserError, unknown_name
 from rayl2o.meta.behaviour import BehaviourConfig
 from rayl2o.meta.curriculum import CurriculumConfig, CurriculumState
 from rayl2o.meta.learner import LearnerConfig, LearnerState
+from rayl2o.meta.perturbation import EvolutionConfig
 from rayl2o.meta.replay import ReplayConfig, ReplayState
 from rayl2o.rules.base import Phi
 from rayl2o.unroll.settings import UnrollConfig
@@ -15,7 +16,7 @@ from rayl2o.unroll.ticket import SlotState, Ticket
 
 SEGMENTS_OF = "rtg"
 """The estimator that hands segments to the learner; the others hand it gradients."""
-ESTIMATORS = (SEGMENTS_OF, "rtg_worker", "bptt")
+ESTIMATORS = (SEGMENTS_OF, "rtg_worker", "bptt", "es", "pes")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class TrainConfig:
         instances: K, instances side by side in a slot.
         lag: 0 is strictly on-policy; 1 lets roll-outs and learning overlap.
         estimator: ``rtg`` (segments go to the learner, which differentiates the rule), ``rtg_worker`` (the roll-out's process
-            does that, and only a gradient goes to the learner: for large tasks) or ``bptt`` (autograd through the window there;
-            memory grows with U; second order if ``unroll.credit`` is ``exact``).
+            does that, and only a gradient goes to the learner: for large tasks), ``bptt`` (autograd through the window there;
+            memory grows with U; second order if ``unroll.credit`` is ``exact``), ``es`` or ``pes`` (evolution strategies: losses
+            of perturbed weights, nothing is differentiated; ``pes`` has no bias from truncation).
         unroll, learner, curriculum, behaviour, replay: See each.
+        evolution: Of ``es`` and ``pes``.
     """
 
     seed: int = 0
@@ -45,6 +48,7 @@ class TrainConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
 
     def __post_init__(self) -> None:
         for name in ("updates", "slots", "instances"):

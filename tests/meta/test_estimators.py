@@ -84,7 +84,7 @@ def _contribute(config: TrainConfig) -> list[tuple[Contribution, Any]]:
     return [perform(RULE, config, phi, job) for job in jobs]
 
 
-@pytest.mark.parametrize("estimator", ["rtg_worker", "bptt"])
+@pytest.mark.parametrize("estimator", ["rtg_worker", "bptt", "es"])
 def test_the_slot_goes_on_as_if_a_segment_had_been_made(estimator: str) -> None:
     config = replace(CONFIG, behaviour=BEHAVIOURS["mixed"], unroll=replace(CONFIG.unroll, credit="exact"))
     for (segment, after), (gradient, same) in zip(
@@ -99,7 +99,7 @@ def test_the_slot_goes_on_as_if_a_segment_had_been_made(estimator: str) -> None:
         assert (after.step, after.segment) == (same.step, same.segment)
 
 
-@pytest.mark.parametrize("estimator", ["rtg_worker", "bptt"])
+@pytest.mark.parametrize("estimator", ["rtg_worker", "bptt", "es", "pes"])
 def test_trajectories_of_teachers_have_an_update_and_moments_of_their_own(estimator: str) -> None:
     config = replace(
         CONFIG,
