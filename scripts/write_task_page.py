@@ -24,7 +24,7 @@ is the default and the family's docstring says what differs. Every task obeys th
 ones are also [environments](environments.md). Data sets and splits: [data.md](data.md).
 
 *params*: coordinates, on the data set named. *cost*: milliseconds of one inner step of one instance (minibatch, loss, gradient,
-update) on one core, alone and with 64 instances side by side. *ratio*:
+update) on one core of a machine with other work, alone and with 64 instances side by side. *ratio*:
 how many times faster than a plain PyTorch loop over as many `nn.Module`s (*: over autograd, where no module is written). A dash
 was not measured: data that were not there, or 64 instances of more than 8 million coordinates in all.
 """
