@@ -60,13 +60,13 @@ def test_a_family_that_cannot_be_used_does_not_stop_the_others(
 def test_a_plugin_s_task_has_an_id_and_is_imported_when_it_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, GROUP, "bowls", "bowls", TASK, {"bowl": "bowls:Bowl"})
+    install(tmp_path, GROUP, "bowls", "bowls_envs", TASK, {"bowl": "bowls_envs:Bowl"})
     install(tmp_path, GROUP, "broken", "broken_task", "raise RuntimeError('no')", {"pit": "broken_task:Pit"})
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
     monkeypatch.setattr(gymnasium, "registry", gymnasium.envs.registration.registry)
     with installed(tmp_path, monkeypatch):
         register_all()
-        assert "bowls" not in sys.modules
+        assert "bowls_envs" not in sys.modules
         env = gymnasium.make("rayl2o/bowl-v0")
         assert env.reset(seed=0)[0].shape == (3, 6)
         with pytest.raises(UserError, match=r"pit.*cannot be used"):
