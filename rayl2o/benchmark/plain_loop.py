@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from rayl2o.tasks.registry import build
 
 MODULES, AUTOGRAD = "nn.Module + autograd, in a loop", "autograd, in a loop"
 LR = 1e-4
+"""Small: nothing may diverge while it is timed."""
 
 
 def plain_loop(family: TaskFamily, k: int) -> tuple[Callable[[], object], str]:
@@ -60,7 +62,7 @@ def _autograd(family: TaskFamily, k: int) -> Callable[[], object]:
     tasks = [build([family.sample(rng)]) for _ in range(k)]
     points = [one.init_params([i]).requires_grad_() for i, one in enumerate(tasks)]
     optimizers = [torch.optim.SGD([point], lr=LR) for point in points]
-    ticks = iter(range(10**9))
+    ticks = count()
 
     def step() -> object:
         at, losses = next(ticks), []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from rayl2o.benchmark.plain_loop import plain_loop
+from rayl2o.benchmark.plain_loop import LR, plain_loop
 from rayl2o.benchmark.row import Row, interleaved
 from rayl2o.errors import UserError
 from rayl2o.seeds import derive_seed, generator
@@ -25,8 +25,6 @@ BLOCK_S = 0.15
 REPEATS = 5
 SLOW_S = 1.0
 """A step that takes longer is timed once: a network of millions of weights."""
-LR = 1e-4
-"""Small: nothing may diverge while it is timed."""
 
 
 @dataclass(frozen=True)

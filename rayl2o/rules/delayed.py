@@ -11,12 +11,13 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.layout import Layout
-from rayl2o.rules.base import Inputs, Phi, Rule, State
+from rayl2o.rules.base import Inputs, Rule, State
 from rayl2o.rules.packing import pack, unpack
+from rayl2o.rules.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class Delayed:
+class Delayed(Wrapper):
     """``rule`` on the gradient of d steps ago: ``delta[t] = rule(g[t - d])``, with zeros for what was before the first.
 
     Nothing else is late: the inner rule sees the present step, and the present params or loss if it needs them. phi is that of
@@ -34,7 +35,6 @@ class Delayed:
 
     kind: ClassVar[str] = "delayed"
 
-    rule: Rule
     steps: int
 
     def __post_init__(self) -> None:
@@ -42,23 +42,9 @@ class Delayed:
             raise UserError("delay of a rule out of range", value=self.steps, mend="give whole steps in 0..10000")
 
     @property
-    def needs(self) -> frozenset[str]:
-        """What the inner rule reads beside the gradient."""
-        return self.rule.needs
-
-    @property
-    def coordinatewise(self) -> bool:
-        """Whether the inner rule treats each coordinate alone."""
-        return self.rule.coordinatewise
-
-    @property
     def state_size(self) -> int:
         """The d gradients and the inner state."""
         return self.steps + self.rule.state_size
-
-    def init_phi(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Phi:
-        """Fresh weights of the inner rule."""
-        return self.rule.init_phi(generator, dtype)
 
     def init_state(
         self,

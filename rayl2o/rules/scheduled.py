@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from rayl2o.layout import Layout
-from rayl2o.rules.base import Inputs, Phi, Rule, State
+from rayl2o.rules.base import Inputs, Rule, State
 from rayl2o.rules.schedules import Schedule
+from rayl2o.rules.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class Scheduled:
+class Scheduled(Wrapper):
     """``delta[t] = factor(t) rule(g[t])``. phi and the state are those of the inner rule.
 
     For a rule whose update is linear in its learning rate, as are all hand-made ones, it is a schedule of the learning rate;
@@ -29,27 +30,12 @@ class Scheduled:
 
     kind: ClassVar[str] = "scheduled"
 
-    rule: Rule
     schedule: Schedule
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """What the inner rule reads beside the gradient."""
-        return self.rule.needs
-
-    @property
-    def coordinatewise(self) -> bool:
-        """Whether the inner rule treats each coordinate alone."""
-        return self.rule.coordinatewise
 
     @property
     def state_size(self) -> int:
         """That of the inner rule."""
         return self.rule.state_size
-
-    def init_phi(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Phi:
-        """Fresh weights of the inner rule."""
-        return self.rule.init_phi(generator, dtype)
 
     def init_state(
         self,

@@ -10,10 +10,14 @@ from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.settings import to_settings
 
 
+def fresh_seed(generator: torch.Generator) -> int:
+    """A 63-bit seed of a spec."""
+    return int(torch.randint(2**63 - 1, (), generator=generator))
+
+
 def seeded_spec(family: Any, generator: torch.Generator) -> TaskSpec:
-    """A spec with the settings of ``family`` and a fresh 63-bit seed."""
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    return TaskSpec(family.family, to_settings(family), seed)
+    """A spec with the settings of ``family`` and a fresh seed."""
+    return TaskSpec(family.family, to_settings(family), fresh_seed(generator))
 
 
 def only_spec(family: Any) -> TaskSpec:

@@ -13,9 +13,10 @@ from torch import Tensor
 from rayl2o.errors import UserError
 from rayl2o.layout import Layout
 from rayl2o.seeds import generator as seeded
+from rayl2o.tasks.analytic.orthogonal import haar
 from rayl2o.tasks.base import Batch, TaskSpec
 from rayl2o.tasks.instances import normal_rows, require_one_each, require_same
-from rayl2o.tasks.settings import to_settings
+from rayl2o.tasks.specs import seeded_spec
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ class Quadratic:
 
     def sample(self, generator: torch.Generator) -> TaskSpec:
         """A spec whose seed draws H and v."""
-        seed = int(torch.randint(2**63 - 1, (), generator=generator))
-        return TaskSpec(self.family, to_settings(self), seed)
+        return seeded_spec(self, generator)
 
     def build(
         self, specs: Sequence[TaskSpec], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
@@ -128,7 +128,6 @@ def _draw(family: Quadratic, seed: int) -> tuple[Tensor, Tensor]:
     n, low, high = family.size, family.log10_smallest, family.log10_largest
     span = torch.rand(n, generator=rng, dtype=torch.float64)
     eigenvalues = torch.exp(math.log(10) * (low + (high - low) * span))
-    basis, triangle = torch.linalg.qr(torch.randn(n, n, generator=rng, dtype=torch.float64))
-    basis = basis * triangle.diagonal().sign()  # without this the basis depends on LAPACK's choice of signs
+    basis = haar(n, n, rng)
     slope = torch.randn(n, generator=rng, dtype=torch.float64)
     return eigenvalues.sqrt().unsqueeze(1) * basis.T, -basis @ ((basis.T @ slope) / eigenvalues)

@@ -20,6 +20,7 @@ from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
 from rayl2o.tasks.mixed_batch import build_mixed
 from rayl2o.tasks.mixture import Resolve
 from rayl2o.tasks.named import NamedTask
+from rayl2o.tasks.specs import fresh_seed
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Augmented:
     def sample(self, generator: torch.Generator) -> TaskSpec:
         """A spec of the inner family within one whose own seed draws everything."""
         inner = self.inner.sample(generator)
-        seed = int(torch.randint(2**63 - 1, (), generator=generator))
+        seed = fresh_seed(generator)
         settings = {
             "inner": {"name": inner.family, "settings": dict(inner.settings)},
             "with": [to_json(step) for step in self.steps],
