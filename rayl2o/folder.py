@@ -267,7 +267,7 @@ def _card(config: RunConfig, state: TrainState) -> dict[str, Any]:
     return {
         "task": config.task.name,
         "task_settings": config.task.settings,
-        "horizon": max(config.curriculum.n_train),
+        "horizon": config.curriculum.longest,
         "updates": state.round,
         "inner_steps": state.inner_steps,
         "seed": config.seed,

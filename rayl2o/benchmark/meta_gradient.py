@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import torch
 
+from rayl2o.benchmark.cosine import cosine, redrawn
 from rayl2o.benchmark.row import Row, interleaved
 from rayl2o.meta.bptt import bptt
 from rayl2o.meta.learner import LearnerConfig, fresh_learner, learner_step, meta_gradient
@@ -21,8 +21,6 @@ from rayl2o.seeds import generator
 from rayl2o.tasks.registry import build, task
 from rayl2o.trajectory import store
 from rayl2o.unroll.rollout import rollout
-from rayl2o.unroll.sampling import draw_importance
-from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import SlotState, Ticket
 
@@ -87,34 +85,14 @@ def _rtg(case: _Case, config: UnrollConfig, ticket: Ticket | None = None) -> Phi
     return meta_gradient(case.rule, case.phi, [segment])[0]
 
 
-def _cosine(one: Phi, other: Phi) -> float:
-    flat = [torch.cat([g.double().flatten() for g in grads.values()]) for grads in (one, other)]
-    return float(torch.nn.functional.cosine_similarity(flat[0], flat[1], dim=0))
-
-
 def _cosines(case: _Case, config: UnrollConfig, exact: Phi) -> float:
     """Median over draws of the coordinates; everything else of the window is the same."""
     if config.sampling == "all":
-        return _cosine(_rtg(case, config), exact)
+        return cosine(_rtg(case, config), exact)
     full, _ = rollout(case.rule, replace(config, sampling="all"), case.ticket, case.state, case.phi)
-    values = [_cosine(_redrawn(case, full, config, draw), exact) for draw in range(COSINE_DRAWS)]
+    drawn = [redrawn(case.rule, case.phi, full, config.coords_per_row, draw) for draw in range(COSINE_DRAWS)]
+    values = [cosine(grads, exact) for grads in drawn]
     return statistics.median(values)
-
-
-def _redrawn(case: _Case, full: Segment, config: UnrollConfig, draw: int) -> Phi:
-    scores = full.credit[0].square().sum(0).sqrt()
-    coords, weight = draw_importance(scores, config.coords_per_row, generator("benchmark", "coords", draw))
-    at = coords.long()
-    kept = replace(
-        full,
-        coords=coords[None],
-        weight=weight[None],
-        grad=full.grad[:, :, at],
-        credit=full.credit[:, :, at],
-        delta=full.delta[:, :, at],
-        coord_state=full.coord_state[:, at],
-    )
-    return meta_gradient(case.rule, case.phi, [kept])[0]
 
 
 def meta_gradient_rows() -> list[Row]:
@@ -135,7 +113,7 @@ def _meta_gradient_rows(case: _Case) -> list[Row]:
     rivals = {"autograd first order": partial(_autograd, case, False), "autograd exact": partial(_autograd, case, True)}
     seconds = interleaved({**rivals, **{name: partial(_rtg, case, config) for name, config in configs.items()}})
     exact = _autograd(case, True)
-    cosines = {name: _cosine(rival(), exact) for name, rival in rivals.items()}
+    cosines = {name: cosine(rival(), exact) for name, rival in rivals.items()}
     cosines |= {name: _cosines(case, config, exact) for name, config in configs.items()}
     rows = []
     for name, second in seconds.items():
@@ -163,7 +141,7 @@ def gap_rows() -> list[Row]:
 
 def _first_order_cosine(case: _Case, steps: int) -> float:
     configs = (UnrollConfig(steps=steps, credit=credit, dtype="float64") for credit in ("first_order", "exact"))
-    return _cosine(*(_rtg(case, config) for config in configs))
+    return cosine(*(_rtg(case, config) for config in configs))
 
 
 def segment_rows() -> list[Row]:

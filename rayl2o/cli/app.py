@@ -21,6 +21,7 @@ from rayl2o.cli import (
     listing,
     segments,
     status,
+    study,
     symbols,
     train,
     tune,
@@ -48,6 +49,7 @@ _VERBS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     ("Look closer", "status", status.verb),
     ("Look closer", "symbols", symbols.verb),
     ("Look closer", "segments", segments.verb),
+    ("Look closer", "study", study.verb),
     ("Look closer", "bench", bench.verb),
     ("Look closer", "import-weights", import_weights.verb),
 )

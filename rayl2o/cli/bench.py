@@ -14,9 +14,11 @@ from rayl2o.errors import unknown_name
 if TYPE_CHECKING:
     from rayl2o.benchmark import Row
 
+_HELP = "meta-gradient, first-order-gap, estimators, full-unroll, segment, tasks or ray."
+
 
 def verb(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="meta-gradient, first-order-gap, segment, tasks or ray.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_HELP)],
     as_json: Json = False,
 ) -> None:
     """Measure speed on one thread, each figure beside a rival of the same run."""

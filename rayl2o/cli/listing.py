@@ -18,10 +18,10 @@ BUILT_IN = "built-in"
 
 
 def verb(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="tasks, rules, presets, suites or engines.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="tasks, rules, presets, suites, studies or engines.")],
     as_json: Json = False,
 ) -> None:
-    """List tasks, rules, presets, suites or engines, with where each comes from."""
+    """List tasks, rules, presets, suites, studies or engines, with where each comes from."""
     if what not in KINDS:
         raise unknown_name("list", what, KINDS)
     with output(as_json) as says:
@@ -56,13 +56,26 @@ def _suites() -> list[Item]:
     ]
 
 
+def _studies() -> list[Item]:
+    from rayl2o.studies import studies
+
+    return [{"name": name, "source": BUILT_IN, "summary": summary} for name, summary in studies().items()]
+
+
 def _engines() -> list[Item]:
     summary = "sparse linear fits over operands and their moving averages, by orthogonal matching pursuit"
     return [{"name": "linear", "source": BUILT_IN, "summary": summary}]
 
 
 KINDS: Mapping[str, Callable[[], list[Item]]] = MappingProxyType(
-    {"tasks": _tasks, "rules": _rules, "presets": _presets, "suites": _suites, "engines": _engines}
+    {
+        "tasks": _tasks,
+        "rules": _rules,
+        "presets": _presets,
+        "suites": _suites,
+        "studies": _studies,
+        "engines": _engines,
+    }
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.exceptions import RayError
@@ -130,7 +130,7 @@ class AsyncLoop(Controller):
             return
         owed = self._seat.owes.count("learn_fresh")
         # With a curriculum an update may call for a validation, which must see the version that it made.
-        ahead = 1 if self._config.curriculum.kind == "algorithm1" else _AHEAD
+        ahead = 1 if self._config.curriculum.validates else _AHEAD
         while owed < min(ahead, self._config.updates - self.report.round) and len(self._buffer) >= self._batch:
             fresh = [one for one in self._buffer if not self._stale(one.version)]
             self._drops[BUFFER] += len(self._buffer) - len(fresh)
@@ -153,12 +153,13 @@ class AsyncLoop(Controller):
             return
         self._weights = Weights(self._seat.era, report.round, phi)
         if report.to_score is not None:
-            self._score(report.to_score)
+            weights = self._weights
+            self._score(report.to_score, replace(weights, ref=self._candidate(weights.ref)))
         else:
             self._settle()
 
-    def _score(self, horizon: int) -> None:
-        self._scoring, weights = horizon, self._weights
+    def _score(self, horizon: int, weights: Weights) -> None:
+        self._scoring = horizon
         self._pool.submit(Call(("score", self.report.round, horizon), "score", lambda _: (weights, horizon)))
 
     def _judged(self, method: str, report: Report) -> None:
@@ -176,7 +177,7 @@ class AsyncLoop(Controller):
                 self._weights = Weights(-1 - report.round, report.round, phi)
         self.report = report
         if report.to_score is not None:
-            self._score(report.to_score)
+            self._score(report.to_score, self._weights)
         else:
             self._scoring = None
             self._settle()

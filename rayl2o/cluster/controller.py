@@ -103,6 +103,10 @@ class Controller(ABC):
         self._pool.forget()
         self._adopt(*self._seat.take(self._pool.make_room))
 
+    def _candidate(self, newest: Any) -> Any:
+        """What a validation scores of the learner's newest version: its average where one is kept."""
+        return self._seat.process.actor.candidate.remote() if self._config.learner.ema else newest
+
     def _scored(self, done: Done) -> None:
         """A validation's score goes to the learner; a validation that fails wherever it is tried ends the run."""
         if isinstance(done.error, UserError):

@@ -20,6 +20,7 @@ from rayl2o.cluster.transport import pack, unpack
 from rayl2o.config import RunConfig
 from rayl2o.errors import UserError
 from rayl2o.meta.curriculum import Decision
+from rayl2o.meta.learner import candidate
 from rayl2o.meta.rounds import (
     Contribution,
     TrainState,
@@ -150,6 +151,10 @@ class Learner:
     def phi(self, version: int) -> Any:
         """A version of phi, packed."""
         return pack(self._known.history[version])
+
+    def candidate(self) -> Any:
+        """The phi that a validation of the newest version scores, packed."""
+        return pack(candidate(self._known.learner))
 
     def learn(self, done: int, *contributions: Any) -> tuple[Report, Any]:
         """The updates of a round from packed contributions, in slot order.

@@ -93,7 +93,7 @@ class RoundLoop(Controller):
 
     def _stage_known(self, q: int) -> bool:
         """Whether the stage of trajectories that begin in round q is decided: no validation may come before."""
-        if self._config.curriculum.kind != "algorithm1" or q - 1 <= self._settled:
+        if not self._config.curriculum.validates or q - 1 <= self._settled:
             return True
         rolled = self._rolled.get(q - 1, {})
         if q - 2 != self._settled or len(rolled) < len(self._slots):
@@ -176,7 +176,7 @@ class RoundLoop(Controller):
         if report.to_score is None:
             self._settle()
         else:
-            self._score(report.to_score, refs[1])
+            self._score(report.to_score, self._candidate(refs[1]))
 
     def _score(self, horizon: int, phi: Any) -> None:
         q = self.report.round

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.evaluate.runner import LOSS_CAP, batch_seeds, draw_task, init_seeds
-from rayl2o.rules.base import Inputs, Rule, State
+from rayl2o.rules.base import Rule, State, seen_by
 from rayl2o.tasks.base import TaskBatch, TaskFamily
 from rayl2o.unroll.closed_loop import PENALTY
 
@@ -234,8 +234,8 @@ def _advance(make: Callable[..., Rule], field: _Field, task: TaskBatch, track: T
         total = total + torch.where(alive, loss, torch.maximum(PENALTY * first.abs(), last))
         lowest = min(lowest, float(last.min()))
         grad = torch.where(alive[:, None], grad, 0.0)
-        inputs = Inputs(grad=grad, step=torch.tensor(float(step), dtype=grad.dtype), params=params)
-        delta, state = rule.update({}, inputs, state)
+        now = torch.tensor(float(step), dtype=grad.dtype)
+        delta, state = rule.update({}, seen_by(rule, grad, now, params, last.to(grad), task.layout), state)
         params = torch.where(alive[:, None], params + delta, params)
     return replace(field, position=_Position(stop, params, state, total, first, last, alive, lowest))
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from rayl2o.rules.base import Inputs, Phi, Rule
-from rayl2o.rules.registry import parse_rule
-from rayl2o.tasks.registry import build
-from rayl2o.unroll.rollout import actors, batch_seeds, start
-from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.errors import UserError
+from rayl2o.rules.base import Phi, Rule, seen_by
+from rayl2o.tasks.base import TaskBatch
+from rayl2o.unroll.built import built
+from rayl2o.unroll.meta_loss import terms
+from rayl2o.unroll.rollout import device_of
+from rayl2o.unroll.settings import SAME, UnrollConfig
+from rayl2o.unroll.step_seeds import StepSeeds
 from rayl2o.unroll.ticket import SlotState, Ticket
+from rayl2o.unroll.window import Cast, actors, meta_batch_seeds, start
 
 
 def bptt(
@@ -31,33 +37,87 @@ def bptt(
         second_order: False detaches what the rule sees (papers S and T), True differentiates it too (paper R).
 
     Returns:
-        Gradients by name, mean over instances, and the meta-loss (mean over instances of ``sum_t w[t] f(params[t])``).
+        Gradients by name, mean over instances, and the meta-loss (mean over instances).
+
+    Raises:
+        UserError: At the start of a trajectory, before any graph is built, if that of a window is predicted to exceed
+            ``config.graph_bytes``.
     """
-    task = build(ticket.specs, dtype=config.torch_dtype)
-    teachers = tuple(parse_rule(text) for text in ticket.teachers)
-    state = slot_state or start(rule, teachers, config, ticket, phi, task)
-    leaves = {name: value.detach().clone().requires_grad_() for name, value in phi.items()}
-    acting, weights = actors(config, ticket, state), config.weights()
+    task = built(ticket.specs, config.torch_dtype, device_of(phi))
+    cast = Cast.of(rule, phi, ticket)
+    state = slot_state or start(cast, config, ticket, task)
+    if slot_state is None:
+        _check_memory(graph_bytes(cast, config, ticket, state, task, second_order), config, task.k)
+    return through(cast, config, ticket, state, task, second_order)
+
+
+def _check_memory(needed: int, config: UnrollConfig, k: int) -> None:
+    if needed > config.graph_bytes:
+        raise UserError(
+            f"the graph of {config.steps} steps x {k} instances is predicted to need {needed} bytes",
+            value=f"unroll.graph_bytes={config.graph_bytes}",
+            mend="use estimator=rtg, which keeps no graph over the window, fewer steps or instances, or raise the limit",
+        )
+
+
+def graph_bytes(
+    cast: Cast, config: UnrollConfig, ticket: Ticket, state: SlotState, task: TaskBatch, second_order: bool
+) -> int:
+    """Predicted bytes that autograd keeps over the window: a first step, and U - 1 times what a second one adds to it."""
+    kept = []
+    for steps in (1, 2):
+        short = replace(config, steps=steps, step_weights=config.step_weights[:steps], credit_horizon=0, credit_delay=0)
+        seen: dict[int, int] = {}
+
+        def note(tensor: Tensor, seen: dict[int, int] = seen) -> Tensor:
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            through(cast, short, ticket, state, task, second_order)
+        kept.append(sum(seen.values()))
+    return kept[0] + (config.steps - 1) * max(kept[1] - kept[0], 0)
+
+
+def through(
+    cast: Cast, config: UnrollConfig, ticket: Ticket, state: SlotState, task: TaskBatch, second_order: bool
+) -> tuple[Phi, Tensor]:
+    """The gradient in the student's phi and the meta-loss, from ``state`` on; see :func:`bptt`."""
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in cast.phis[0].items()}
+    phis = (leaves, *cast.phis[1:])
+    acting = actors(config, ticket, state)
     params, grad = state.params, torch.where(state.alive[:, None], state.grad, 0.0)
-    rule_state, teacher_states = state.rule_state, list(state.teacher_states)
-    total = torch.zeros((), dtype=config.torch_dtype)
+    loss, states = torch.where(state.alive, state.loss, 0.0), [state.rule_state, *state.teacher_states]
+    scored: list[Tensor] = []
     with torch.enable_grad():
         for s in range(config.steps):
-            step = torch.tensor(float(state.step + s), dtype=config.torch_dtype)
-            inputs = Inputs(grad=grad, step=step, params=params if second_order else params.detach())
-            delta, rule_state = rule.update(leaves, inputs, rule_state)
-            for i, teacher in enumerate(teachers):
-                teacher_delta, teacher_states[i] = teacher.update({}, inputs, teacher_states[i])
-                delta = torch.where((acting[s] == i + 1)[:, None], teacher_delta, delta)
+            step = torch.tensor(float(state.step + s), dtype=config.torch_dtype, device=params.device)
+            point, told = (params, loss) if second_order else (params.detach(), loss.detach())
+            moves: list[Tensor] = []
+            for i, rule in enumerate(cast.rules):
+                move, states[i] = rule.update(phis[i], seen_by(rule, grad, step, point, told, task.layout), states[i])
+                moves.append(move)
+            delta = moves[0]
+            for i, move in enumerate(moves[1:], start=1):
+                delta = torch.where((acting[s] == i).to(delta.device)[:, None], move, delta)
             params = params + torch.where(state.alive[:, None], delta, 0.0)
-            batch = task.draw_batch(batch_seeds(ticket, state.step + s + 1))
             if not params.requires_grad:
                 params.requires_grad_()
-            losses = task.loss(params, batch)
-            total = total + weights[s] * torch.where(state.alive, losses, 0.0).mean()
+            loss = task.loss(params, task.draw_batch(StepSeeds(ticket, state.step + s + 1)))
+            scored.append(
+                loss if config.meta_batch == SAME else _scored(config, ticket, task, state.step, s + 1, params)
+            )
             if s < config.steps - 1:
-                (grad,) = torch.autograd.grad(losses.sum(), params, create_graph=second_order, retain_graph=True)
+                (grad,) = torch.autograd.grad(loss.sum(), params, create_graph=second_order, retain_graph=True)
                 grad = grad if second_order else grad.detach()
+        losses = terms(config, torch.stack(scored), state.first_loss)
+        total = torch.where(state.alive, losses, 0.0).mean(1).sum()
     grads = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     filled = (torch.zeros_like(p) if g is None else g for g, p in zip(grads, leaves.values(), strict=True))
     return dict(zip(leaves, filled, strict=True)), total.detach()
+
+
+def _scored(config: UnrollConfig, ticket: Ticket, task: TaskBatch, begin: int, s: int, params: Tensor) -> Tensor:
+    draws = meta_batch_seeds(config, ticket, begin, begin + s)
+    return torch.stack([task.loss(params, task.draw_batch(seeds)) for seeds in draws]).mean(0)

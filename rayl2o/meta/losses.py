@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rayl2o.meta.whole import wholes
 from rayl2o.rules.base import Inputs, Rule, State
 from rayl2o.unroll.segment import Segment
 
@@ -50,7 +51,7 @@ def columns(segments: Sequence[Segment]) -> Columns:
         """``[K, U]`` repeated over the C coordinates."""
         return values[..., None].expand(-1, -1, segment.coords.shape[1])
 
-    times = [torch.arange(s.steps) for s in ordered]
+    times = [torch.arange(s.steps, device=s.grad.device) for s in ordered]
     student = [(s.actor == 0).to(s.credit.dtype) for s in ordered]
     counted = [(t[None] < s.valid[:, None]).to(s.grad.dtype) for s, t in zip(ordered, times, strict=True)]
     step = [(t + s.source.start_step).to(s.grad.dtype).expand(s.k, -1) for s, t in zip(ordered, times, strict=True)]
@@ -81,6 +82,9 @@ def rtg_loss(rule: Rule, phi: Mapping[str, Tensor], segments: Sequence[Segment])
     ``sum_s credit[s] . delta[s](phi)``, importance-weighted over coordinates, through one recurrent pass of the rule. Exactly
     0, with gradient 0, for a teacher's trajectory. Self-improving (T) needs nothing more: the credit is masked by who acted.
     """
+    if not rule.coordinatewise:
+        parts = [(whole.credit * whole.deltas(rule, phi)).sum() for whole in wholes(segments)]
+        return torch.stack(parts).sum() / sum(segment.k for segment in segments)
     table = columns(segments)
     deltas, _ = rule.sequence(phi, Inputs(table.grad, table.step, table.params), table.state)
     return (table.credit * table.weight * deltas).sum() / table.rows
@@ -91,6 +95,12 @@ def imitation_loss(rule: Rule, phi: Mapping[str, Tensor], segments: Sequence[Seg
 
     Summed over the window, mean over instances. The student hears the gradients of the trajectory as it was.
     """
+    if not rule.coordinatewise:
+        parts = [
+            ((whole.deltas(rule, phi) - whole.delta).square() * whole.counted).mean(-1).sum()
+            for whole in wholes(segments)
+        ]
+        return 0.5 * torch.stack(parts).sum() / sum(segment.k for segment in segments)
     table = columns(segments)
     deltas, _ = rule.sequence(phi, Inputs(table.grad, table.step, table.params), table.state)
     miss = (deltas - table.delta).square() * table.counted

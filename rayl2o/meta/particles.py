@@ -2,59 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import overload
 
 import torch
 from torch import Tensor
 
 from rayl2o.meta.gradient import Tally
-from rayl2o.rules.base import Inputs, Phi, Rule, State
+from rayl2o.rules.base import Phi, Rule, State, UpdatesEach, seen_by
 from rayl2o.rules.registry import parse_rule
 from rayl2o.tasks.base import TaskBatch
-from rayl2o.tasks.registry import build
+from rayl2o.unroll.built import built
 from rayl2o.unroll.closed_loop import PENALTY
-from rayl2o.unroll.rollout import actors, batch_seeds, start
+from rayl2o.unroll.meta_loss import terms
+from rayl2o.unroll.rollout import device_of
 from rayl2o.unroll.segment import DIVERGED, OK
-from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.settings import SAME, UnrollConfig
+from rayl2o.unroll.step_seeds import StepSeeds
 from rayl2o.unroll.ticket import SlotState, Ticket
+from rayl2o.unroll.window import Cast, actors, meta_batch_seeds, start
 
 Step = Callable[[Phi, Tensor, State, Tensor, Tensor], tuple[Tensor, State]]
-
-
-@dataclass(frozen=True)
-class SharedSeeds(Sequence[int]):
-    """The minibatch seeds of an inner step, each instance's for all its particles; made when one is asked for.
-
-    A task without data only counts them, and hashing thousands of them would cost more than its step.
-
-    Attributes:
-        ticket, step: As of :func:`rayl2o.unroll.rollout.batch_seeds`.
-        copies: P, particles of each instance.
-    """
-
-    ticket: Ticket
-    step: int
-    copies: int
-
-    def __len__(self) -> int:
-        return len(self.ticket.specs) * self.copies
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[int]: ...
-
-    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
-        """The seed of a particle, or those of several."""
-        return self._all[index]
-
-    @cached_property
-    def _all(self) -> list[int]:
-        return [seed for seed in batch_seeds(self.ticket, self.step) for _ in range(self.copies)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +54,7 @@ def launch(rule: Rule, config: UnrollConfig, ticket: Ticket, phis: Phi, copies: 
     Raises:
         UserError: If a loss is not finite there.
     """
-    task = build(ticket.specs, dtype=config.torch_dtype)
+    task = built(ticket.specs, config.torch_dtype, device_of(phis))
 
     def fresh(weights: Phi) -> State:
         return rule.init_state(weights, task.layout, 1, dtype=config.torch_dtype)
@@ -110,6 +78,7 @@ def spread(state: SlotState, copies: int) -> SlotState:
         grad=each(state.grad),
         # A roll-out keeps no number of what has diverged; 0 leaves the charge to the first loss.
         loss=each(torch.where(state.alive, state.loss, 0.0)),
+        first_loss=each(state.first_loss),
         alive=each(state.alive),
     )
 
@@ -134,24 +103,31 @@ def fly(
         chunk: Particles at a time in the rule's update; 0 for all.
     """
     with torch.no_grad():
-        task = build([spec for spec in ticket.specs for _ in range(copies)], dtype=config.torch_dtype)
+        specs = [spec for spec in ticket.specs for _ in range(copies)]
+        task = built(specs, config.torch_dtype, device_of(phis))
         teachers = tuple(parse_rule(text) for text in ticket.teachers)
         acting = actors(config, ticket, begin).repeat_interleave(copies, dim=1)
         heard, now = list(begin.teacher_states), replace(begin, grad=_masked(begin.alive, begin.grad))
-        losses, counted = [], []
+        losses, scored, counted = [], [], []
         for s in range(config.steps):
             step = torch.tensor(float(now.step), dtype=config.torch_dtype)
-            update = _step(rule, step, task)
-            delta, rule_state = _update(update, phis, now, chunk)
+            if isinstance(rule, UpdatesEach) and not chunk:
+                seen = seen_by(rule, now.grad, step, now.params, now.loss, task.layout)
+                delta, rule_state = rule.update_each(phis, seen, now.rule_state)
+            else:
+                delta, rule_state = _update(_step(rule, step, task), phis, now, chunk)
             for i, teacher in enumerate(teachers):
-                inputs = _inputs(teacher, step, task, now.grad, now.params, now.loss[:, None])
-                made, heard[i] = teacher.update({}, inputs, heard[i])
+                seen = seen_by(teacher, now.grad, step, now.params, now.loss, task.layout)
+                made, heard[i] = teacher.update({}, seen, heard[i])
                 delta = torch.where((acting[s] == i + 1)[:, None], made, delta)
             point = now.params + _masked(now.alive, delta)
-            batch = task.draw_batch(SharedSeeds(ticket, now.step + 1, copies))
+            batch = task.draw_batch(StepSeeds(ticket, now.step + 1, copies))
             loss, grad = task.loss_and_grad(point, batch)
             sound = now.alive & torch.isfinite(loss) & (loss <= config.loss_cap) & torch.isfinite(grad).all(1)
             losses.append(loss)
+            scored.append(
+                loss if config.meta_batch == SAME else _scored(config, ticket, task, begin.step, s, point, copies)
+            )
             counted.append(sound)
             # A diverged particle stays where it was last sound, with its loss of then.
             now = replace(
@@ -164,34 +140,23 @@ def fly(
                 step=now.step + 1,
             )
         end = replace(now, teacher_states=tuple(heard), segment=begin.segment + 1)
-        kept = torch.stack(counted)
-        charged = torch.where(kept, torch.stack(losses), _charge(rule, config, ticket, begin, end, phis, copies))
-        weights = torch.tensor(config.weights(), dtype=config.torch_dtype)
-        return Flight(weights @ charged, _tally(begin, end, charged, kept), end)
+        kept, charge = torch.stack(counted), _charge(begin, end)
+        charged = torch.where(kept, torch.stack(scored), charge)
+        meta = terms(config, charged, begin.first_loss).sum(0)
+        return Flight(meta, _tally(begin, end, torch.stack(losses), kept), end)
 
 
 def _begin(rule: Rule, config: UnrollConfig, ticket: Ticket, phis: Phi, task: TaskBatch) -> SlotState:
     """The K instances at their start; all but the rule state, which is the first particle's."""
-    teachers = tuple(parse_rule(text) for text in ticket.teachers)
-    return start(rule, teachers, config, ticket, {name: value[0] for name, value in phis.items()}, task)
-
-
-def _inputs(rule: Rule, step: Tensor, task: TaskBatch, grad: Tensor, params: Tensor, loss: Tensor) -> Inputs:
-    """What a rule sees, and nothing that it does not need."""
-    return Inputs(
-        grad=grad,
-        step=step,
-        params=params if "params" in rule.needs else None,
-        loss=loss if "loss" in rule.needs else None,
-        layout=task.layout if "layout" in rule.needs else None,
-    )
+    cast = Cast.of(rule, {name: value[0] for name, value in phis.items()}, ticket)
+    return start(cast, config, ticket, task)
 
 
 def _step(rule: Rule, step: Tensor, task: TaskBatch) -> Step:
     """The rule's update of one particle, as instance 0 of 1, at an inner step."""
 
     def update(weights: Phi, grad: Tensor, state: State, params: Tensor, loss: Tensor) -> tuple[Tensor, State]:
-        return rule.update(weights, _inputs(rule, step, task, grad, params, loss), state)
+        return rule.update(weights, seen_by(rule, grad, step, params, loss, task.layout), state)
 
     return update
 
@@ -199,7 +164,7 @@ def _step(rule: Rule, step: Tensor, task: TaskBatch) -> Step:
 def _update(update: Step, phis: Phi, now: SlotState, chunk: int) -> tuple[Tensor, State]:
     """All particles' ``delta [R, D]`` and new rule state."""
     state = {name: value.unsqueeze(1) for name, value in now.rule_state.items()}
-    own = (phis, now.grad.unsqueeze(1), state, now.params.unsqueeze(1), now.loss[:, None, None])
+    own = (phis, now.grad.unsqueeze(1), state, now.params.unsqueeze(1), now.loss[:, None])
     delta, state = torch.func.vmap(update, chunk_size=chunk or None)(*own)
     return delta.squeeze(1), {name: value.squeeze(1) for name, value in state.items()}
 
@@ -208,17 +173,20 @@ def _masked(rows: Tensor, values: Tensor) -> Tensor:
     return torch.where(rows[:, None], values, 0.0)
 
 
-def _charge(
-    rule: Rule, config: UnrollConfig, ticket: Ticket, begin: SlotState, end: SlotState, phis: Phi, copies: int
+def _scored(
+    config: UnrollConfig, ticket: Ticket, task: TaskBatch, begin: int, s: int, point: Tensor, copies: int
 ) -> Tensor:
+    """``[R]``, the loss on the meta-loss's own minibatches, those of an instance shared by its particles."""
+    draws = meta_batch_seeds(config, ticket, begin, begin + s + 1)
+    shared = [[seed for seed in seeds for _ in range(copies)] for seeds in draws]
+    return torch.stack([task.loss_and_grad(point, task.draw_batch(seeds))[0] for seeds in shared]).mean(0)
+
+
+def _charge(begin: SlotState, end: SlotState) -> Tensor:
     """``[R]`` what a step costs from a divergence on; 0 if nothing has diverged."""
     if bool(end.alive.all()):
         return torch.zeros_like(end.loss)
-    first = begin.loss
-    if begin.step > 0:  # rare enough to be made again instead of carried
-        task = build(ticket.specs, dtype=config.torch_dtype)
-        first = _begin(rule, config, ticket, phis, task).loss.repeat_interleave(copies)
-    return torch.maximum(PENALTY * first.abs(), end.loss)
+    return torch.maximum(PENALTY * begin.first_loss.abs(), end.loss)
 
 
 def _tally(begin: SlotState, end: SlotState, losses: Tensor, counted: Tensor) -> Tally:

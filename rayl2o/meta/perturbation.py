@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.rules.base import Phi
-from rayl2o.seeds import derive_seed
+from rayl2o.seeds import generator
 from rayl2o.unroll.ticket import Ticket
 
 
@@ -52,16 +52,13 @@ class EvolutionConfig:
 def draw_noise(config: EvolutionConfig, ticket: Ticket, segment: int, phi: Mapping[str, Tensor]) -> Tensor:
     """Standard normal ``[K P / 2, N]`` in phi's dtype, one row per pair; N weights in the order of their sorted names.
 
-    Row i is determined by the run's seed, the slot, the ordinal, the segment and i: it need be neither kept nor sent.
+    It is determined by the run's seed, the slot, the ordinal and the segment: it need be neither kept nor sent.
     """
     pairs = len(ticket.specs) * config.particles // 2
     weights = sum(value.numel() for value in phi.values())
-    noise = next(iter(phi.values())).new_empty(pairs, weights)
-    stream = torch.Generator()
-    for i, row in enumerate(noise):
-        seed = derive_seed(ticket.run_seed, "perturb", ticket.slot, ticket.ordinal, segment, i)
-        torch.randn(weights, generator=stream.manual_seed(seed), out=row)
-    return noise
+    like = next(iter(phi.values()))
+    draws = generator(ticket.run_seed, "perturb", ticket.slot, ticket.ordinal, segment)
+    return torch.randn(pairs, weights, generator=draws, dtype=like.dtype).to(like.device)
 
 
 def perturb(phi: Mapping[str, Tensor], noise: Tensor, sigma: float) -> Phi:

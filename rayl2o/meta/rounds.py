@@ -12,18 +12,19 @@ from functools import partial
 
 from rayl2o.errors import UserError
 from rayl2o.meta.behaviour import plan_behaviour
-from rayl2o.meta.curriculum import CurriculumState, equal_stage
+from rayl2o.meta.curriculum import CurriculumState, continuous_horizon, equal_stage, reached_stage
 from rayl2o.meta.estimators import perform
 from rayl2o.meta.gradient import Contribution, Gradient, diverged, mean_loss, tally
-from rayl2o.meta.learner import LearnerState, fresh_learner, gradient_step, learner_step
+from rayl2o.meta.learner import LearnerState, candidate, fresh_learner, gradient_step, learner_step
 from rayl2o.meta.replay import ReplayState, draws, sample, take
+from rayl2o.meta.schedule import plan_horizon
 from rayl2o.meta.training import Job, TrainConfig, TrainState
 from rayl2o.meta.validation import Pmap, rebaseline, settle, validate, validation_due, validation_score
 from rayl2o.rules.base import Phi, Rule
 from rayl2o.seeds import generator
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.draw import sample_alike
-from rayl2o.unroll.segment import Segment
+from rayl2o.unroll.segment import MIX, Segment
 from rayl2o.unroll.ticket import SlotState, Ticket
 
 __all__ = [
@@ -66,9 +67,10 @@ def make_ticket(family: TaskFamily, config: TrainConfig, run_id: str, slot: int,
     """The ticket of a slot's next trajectory; determined by its arguments."""
     draws = generator(config.seed, "task", slot, ordinal)
     specs = sample_alike(family, draws, config.instances)
+    n_train, stage = plan_horizon(config, slot, ordinal, stage)
     behaviour, teachers, share = plan_behaviour(config.behaviour, config.seed, slot, ordinal, config.slots, stage)
-    n_train = config.curriculum.n_train[stage]
-    return Ticket(run_id, config.seed, slot, ordinal, specs, n_train, behaviour, teachers, share)
+    weights = config.behaviour.weights if behaviour == MIX else ()
+    return Ticket(run_id, config.seed, slot, ordinal, specs, n_train, behaviour, teachers, share, weights)
 
 
 def next_ticket(family: TaskFamily, config: TrainConfig, ticket: Ticket, stage: int) -> Ticket:
@@ -161,8 +163,12 @@ def absorb(
 
 def stage_of(config: TrainConfig, state: TrainState) -> int:
     """Curriculum stage of the next round."""
-    if config.curriculum.kind == "equal":
-        return equal_stage(config.curriculum, state.round, config.updates)
+    curriculum = config.curriculum
+    if curriculum.kind == "equal":
+        return equal_stage(curriculum, state.round, config.updates)
+    if curriculum.kind == "continuous":
+        horizon = continuous_horizon(curriculum, state.round, config.updates, config.unroll.steps)
+        return reached_stage(curriculum, horizon)
     return state.curriculum.stage
 
 
@@ -204,6 +210,6 @@ def run_round(
 
 
 def result(config: TrainConfig, state: TrainState) -> Phi:
-    """The phi to ship: the curriculum's best where there was a validation, else the newest."""
-    scored = config.curriculum.kind == "algorithm1" and bool(state.scores)
-    return state.best if scored else state.learner.phi
+    """The phi to ship: the curriculum's best where there was a validation, else the newest, or its average if one is kept."""
+    scored = config.curriculum.validates and bool(state.scores)
+    return state.best if scored else candidate(state.learner)

@@ -10,14 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from rayl2o.errors import UserError
+from rayl2o.meta.average import Average
 from rayl2o.meta.curriculum import CurriculumState
 from rayl2o.meta.learner import LearnerState
 from rayl2o.meta.replay import Kept, ReplayState
+from rayl2o.meta.segment_snapshot import segment_json, segment_of, segment_tensors
 from rayl2o.meta.training import TrainState
 from rayl2o.unroll.segment import Segment
 from rayl2o.unroll.ticket import SlotState, Ticket
 
-_SLOT_TENSORS = ("params", "grad", "loss", "alive")
+_SLOT_TENSORS = ("params", "grad", "loss", "first_loss", "alive")
+_COUNTERS = ("updates", "skipped", "in_a_row", "rollbacks", "zeroed")
 
 
 def dump(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -31,21 +34,29 @@ def dump(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors |= _prefixed("phi", learner.phi) | _prefixed("anchor", learner.anchor) | _prefixed("best", state.best)
     for name, optimizer in learner.optimizers.items():
         tensors |= _prefixed(f"optimizer/{name}", optimizer)
+    tensors |= _prefixed("average", learner.average.phi)
     for version, phi in state.history.items():
         tensors |= _prefixed(f"history/{version}", phi)
     for i, (ticket, slot_state) in enumerate(state.slots):
         slots.append({"ticket": ticket.to_json(), "state": None})
         if slot_state is not None:
-            slots[-1]["state"] = {"step": slot_state.step, "segment": slot_state.segment}
+            slots[-1]["state"] = {
+                "step": slot_state.step,
+                "segment": slot_state.segment,
+                "pending": [segment_json(segment) for segment in slot_state.pending],
+            }
+            for j, segment in enumerate(slot_state.pending):
+                tensors |= _prefixed(f"slot/{i}/pending/{j}", segment_tensors(segment))
             tensors |= {f"slot/{i}/{name}": getattr(slot_state, name) for name in _SLOT_TENSORS}
             tensors |= _prefixed(f"slot/{i}/rule", slot_state.rule_state)
             for j, teacher in enumerate(slot_state.teacher_states):
                 tensors |= _prefixed(f"slot/{i}/teacher/{j}", teacher)
-    counters = {name: getattr(learner, name) for name in ("updates", "skipped", "in_a_row", "rollbacks")}
+    counters = {name: getattr(learner, name) for name in _COUNTERS}
     curriculum = asdict(state.curriculum)
     curriculum["best"] = None if math.isinf(state.curriculum.best) else state.curriculum.best
     meta = {
         "learner": counters,
+        "averaged": learner.average.updates,
         "optimizers": list(learner.optimizers),
         "curriculum": curriculum,
         "versions": list(state.history),
@@ -72,6 +83,8 @@ def restore(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], replayed: Se
             phi=_under(tensors, "phi"),
             anchor=_under(tensors, "anchor"),
             optimizers={name: _under(tensors, f"optimizer/{name}") for name in meta["optimizers"]},
+            # Checkpoints of older versions know of no average, and of fewer counters.
+            average=Average(_under(tensors, "average"), int(meta.get("averaged", 0))),
             **{name: int(value) for name, value in meta["learner"].items()},
         )
         curriculum = dict(meta["curriculum"])
@@ -112,12 +125,17 @@ def _slot(tensors: Mapping[str, Tensor], i: int, slot: Mapping[str, Any]) -> tup
     if slot["state"] is None:
         return ticket, None
     own = _under(tensors, f"slot/{i}")
+    # Checkpoints of older versions know of no first loss, which none of their meta-losses needs, and of nothing that waits.
+    own.setdefault("first_loss", own["loss"])
     state = SlotState(
         **{name: own[name] for name in _SLOT_TENSORS},
         rule_state=_under(own, "rule"),
         teacher_states=tuple(_under(own, f"teacher/{j}") for j in range(len(ticket.teachers))),
         step=int(slot["state"]["step"]),
         segment=int(slot["state"]["segment"]),
+        pending=tuple(
+            segment_of(_under(own, f"pending/{j}"), data) for j, data in enumerate(slot["state"].get("pending", ()))
+        ),
     )
     return ticket, state
 

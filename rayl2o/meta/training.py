@@ -72,6 +72,12 @@ class TrainConfig:
                 value=f"unroll.dtype={self.unroll.dtype}",
                 mend="use unroll.dtype=float32, or replay.uses=0",
             )
+        if self.unroll.waiting and self.estimator not in (SEGMENTS_OF, "rtg_worker"):
+            raise UserError(
+                f"estimator={self.estimator} looks no further than its window",
+                value=f"credit_horizon={self.unroll.credit_horizon}, credit_delay={self.unroll.credit_delay}",
+                mend=f"use estimator={SEGMENTS_OF}, or a larger unroll.steps",
+            )
         odd = [n for n in self.curriculum.n_train if n % self.unroll.steps]
         if odd:
             raise UserError(

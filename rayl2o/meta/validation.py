@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from rayl2o.meta.curriculum import Decision, judge, rebase
+from rayl2o.meta.learner import candidate, restarted
 from rayl2o.meta.training import TrainConfig, TrainState
 from rayl2o.rules.base import Phi, Rule
 from rayl2o.seeds import derive_seed, generator
@@ -20,15 +21,15 @@ Pmap = Callable[..., Iterable[Any]]
 
 def validation_due(config: TrainConfig, state: TrainState) -> bool:
     """Whether this round boundary has a validation."""
-    algorithm1 = config.curriculum.kind == "algorithm1"
-    return algorithm1 and not state.curriculum.finished and state.curriculum.pending >= config.curriculum.period
+    curriculum = config.curriculum
+    return curriculum.validates and not state.curriculum.finished and state.curriculum.pending >= curriculum.period
 
 
 def validation_score(rule: Rule, family: TaskFamily, config: TrainConfig, phi: Phi, horizon: int) -> float:
-    """Mean loss over ``horizon`` steps and over fixed fresh instances; the same tasks, starts and minibatches every time.
+    """Mean over fixed fresh instances of the loss over ``horizon`` steps; the same tasks, starts and minibatches every time.
 
-    The published code scores the last minibatch only (paper-facts 2.1); the mean over the horizon is what is compared in the end
-    and is less noisy.
+    ``curriculum.score`` says which loss: ``mean`` over the horizon, which is what is compared in the end and is less noisy, or
+    ``final``, that of the last minibatch only (paper-facts 2.1). The published code draws fresh instances for every validation.
     """
     count = config.curriculum.instances
     draws = generator(config.seed, "validation-task")
@@ -42,14 +43,16 @@ def validation_score(rule: Rule, family: TaskFamily, config: TrainConfig, phi: P
         horizon,
         config.unroll.loss_cap,
     )
-    return float(curves.loss.double().mean())
+    losses = curves.loss[:, -1] if config.curriculum.scores == "final" else curves.loss
+    return float(losses.double().mean())
 
 
 def settle(config: TrainConfig, state: TrainState, score: float) -> tuple[TrainState, Decision, int | None]:
     """The consequences of a validation's score: best phi kept, stage advanced, or training ended.
 
     Restoring the best phi replaces the newest version (the boundary belongs to the round just completed). Live trajectories
-    finish with their ticket's horizon; Adam's moments are kept.
+    finish with their ticket's horizon; Adam's moments are kept. Where an average of phi is kept, it was what was scored: it is
+    the best phi that is remembered and restored, and a new average begins there.
 
     Returns:
         The new state, what was decided, and after ADVANCE the horizon with which the best phi (now the newest) must be scored
@@ -59,10 +62,10 @@ def settle(config: TrainConfig, state: TrainState, score: float) -> tuple[TrainS
     curriculum, decision = judge(config.curriculum, state.curriculum, score)
     state = replace(state, curriculum=curriculum, scores=scores)
     if decision is Decision.KEEP:
-        return replace(state, best=state.learner.phi), decision, None
+        return replace(state, best=candidate(state.learner)), decision, None
     if decision is Decision.CONTINUE:
         return state, decision, None
-    learner = replace(state.learner, phi=state.best, anchor=state.best)
+    learner = restarted(state.learner, state.best)
     state = replace(state, learner=learner, history={**state.history, state.round: state.best})
     again = config.curriculum.valid_horizon(curriculum.stage) if decision is Decision.ADVANCE else None
     return state, decision, again
@@ -78,9 +81,9 @@ def validate(
 ) -> tuple[TrainState, Decision]:
     """A validation at a round boundary and its consequences: scoring, :func:`settle`, and scoring again where a stage begins."""
     score_of = partial(validation_score, rule, family, config)
-    (score,) = pmap(score_of, [state.learner.phi], [config.curriculum.valid_horizon(state.curriculum.stage)])
+    (score,) = pmap(score_of, [candidate(state.learner)], [config.curriculum.valid_horizon(state.curriculum.stage)])
     state, decision, again = settle(config, state, score)
     if again is not None:
-        (baseline,) = pmap(score_of, [state.learner.phi], [again])
+        (baseline,) = pmap(score_of, [candidate(state.learner)], [again])
         state = rebaseline(state, baseline)
     return state, decision

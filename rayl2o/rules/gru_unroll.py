@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rayl2o.rules.gru_cell import GruCell
-from rayl2o.rules.lstm import blocks
+from rayl2o.rules.lstm import blocks, record_block
 from rayl2o.rules.lstm_unroll import RECORD_BYTES
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -35,7 +35,8 @@ def unroll_gru(
         room: Bytes of activations to keep from the forward pass.
     """
     weights = cell.weights(phi)
-    sizes = blocks(features.shape[-1], cell.block)
+    limit = record_block(cell.block, _record_bytes(cell, features[..., :1]), features.device)
+    sizes = blocks(features.shape[-1], limit)
     readouts, ends = [], []
     for f, s in zip(torch.split(features, sizes, -1), torch.split(state, sizes, 1), strict=True):
         room -= _record_bytes(cell, f)

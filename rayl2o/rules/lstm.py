@@ -19,6 +19,8 @@ from rayl2o.rules.base import Phi
 FORGET_BIAS = 1.0
 BLOCK_GATES = 163_840
 """Gate activations computed together: with 4 bytes each they stay in a 1 MB cache next to their inputs."""
+DEVICE_RECORD_BYTES = 2**30
+"""Record of a block on a GPU: large enough to keep it busy, small beside its memory."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,16 @@ class Network:
 
 
 def graph_free(tensors: Sequence[Tensor]) -> bool:
-    """True if nothing here is differentiated, vmapped, traced or on a device where blocks do not pay: ``out=`` is allowed."""
+    """:func:`plain` on a CPU, where blocks that fit the cache pay."""
+    return all(t.device.type == "cpu" for t in tensors) and plain(tensors)
+
+
+def plain(tensors: Sequence[Tensor]) -> bool:
+    """True if nothing here is differentiated, vmapped or traced: ``out=`` is allowed."""
     if torch.compiler.is_compiling():
         return False
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    if any(t.device.type != "cpu" or wrapped(t) for t in tensors):
+    if any(wrapped(t) for t in tensors):
         return False
     return not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
@@ -181,6 +188,17 @@ def _elu(x: Tensor) -> Tensor:
 def elu_(x: Tensor) -> Tensor:
     """The same ELU in place, without a graph."""
     return torch.maximum(x, torch.clamp_max(x, 0.0).exp_().sub_(1.0), out=x)
+
+
+def record_block(cached: int, per_coordinate: int, device: torch.device) -> int:
+    """Coordinates whose record over a window is made at a time.
+
+    Args:
+        cached: As many as fit a CPU's cache.
+        per_coordinate: Bytes of one coordinate's record.
+        device: Elsewhere than on a CPU a block should be as large as ``DEVICE_RECORD_BYTES`` allow.
+    """
+    return cached if device.type == "cpu" else max(cached, DEVICE_RECORD_BYTES // per_coordinate)
 
 
 def blocks(n: int, limit: int) -> list[int]:

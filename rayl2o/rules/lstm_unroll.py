@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rayl2o.rules.lstm import Network, Weights, blocks, elu_, graph_free
+from rayl2o.rules.lstm import Network, Weights, blocks, elu_, plain, record_block
 
 RECORD_BYTES = 128 * 2**20
 """Fresh memory costs about what it saves from here on."""
@@ -25,13 +25,13 @@ _elu_backward = torch.ops.aten.elu_backward.grad_input
 
 
 def unrollable(phi: Mapping[str, Tensor], grad: Tensor, coord: Tensor) -> bool:
-    """True if a gradient with respect to phi, and to nothing else, is wanted from ordinary CPU tensors."""
+    """True if a gradient with respect to phi, and to nothing else, is wanted from ordinary tensors."""
     wants = torch.is_grad_enabled() and any(w.requires_grad for w in phi.values())
     return (
         wants
         and not grad.requires_grad
         and not coord.requires_grad
-        and graph_free([w.detach() for w in phi.values()] + [grad, coord])
+        and plain([w.detach() for w in phi.values()] + [grad, coord])
     )
 
 
@@ -80,6 +80,12 @@ class _LayerGrad:
 
 def _record(net: Network, steps: int, n: int, like: Tensor) -> list[_LayerRecord]:
     return [_LayerRecord(inputs, h, steps, n, like) for inputs, h in zip(net.inputs, net.hidden, strict=True)]
+
+
+def _sizes(net: Network, features: Tensor) -> list[int]:
+    """Sizes of the blocks of ``features [U, F + 1, N]``."""
+    steps, _, n = features.shape
+    return blocks(n, record_block(net.block, _record_bytes(net, steps, 1, features), features.device))
 
 
 def _record_bytes(net: Network, steps: int, n: int, like: Tensor) -> int:
@@ -174,7 +180,7 @@ class _Unroll(torch.autograd.Function):
         weights = net.weights(dict(zip(net.shapes(), phi, strict=True)))
         steps, _, n = features.shape
         y, last = features.new_empty(steps, n), torch.empty_like(state)
-        sizes = blocks(n, net.block)
+        sizes = _sizes(net, features)
         kept: list[list[_LayerRecord] | None] = []
         spare: list[_LayerRecord] = []
         room = RECORD_BYTES
@@ -204,8 +210,8 @@ class _Unroll(torch.autograd.Function):
         features, state, *phi = ctx.saved_tensors
         weights = net.weights(dict(zip(net.shapes(), phi, strict=True)))
         total = _zeros_like(weights)
-        steps, _, n = features.shape
-        sizes = blocks(n, net.block)
+        steps = features.shape[0]
+        sizes = _sizes(net, features)
         spare: list[_LayerRecord] = []
         d_features = torch.zeros_like(features) if ctx.needs_input_grad[1] else None
         wanted = [None] * len(sizes) if d_features is None else torch.split(d_features, sizes, -1)

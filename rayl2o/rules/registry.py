@@ -21,15 +21,17 @@ from rayl2o.rules.gru import Gru
 from rayl2o.rules.lion import Lion
 from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.rnnprop_extra import RnnPropExtra
+from rayl2o.rules.scale import Scale
 from rayl2o.rules.scheduled import Scheduled, scheduled
 from rayl2o.rules.schedules import parted
 from rayl2o.rules.settings import from_settings, from_text, settings_of
+from rayl2o.rules.small_mlp import SmallMlp
 
 BUILT_IN = "built-in"
 SYMBOLIC = "symbolic"
 
 _HAND_MADE: tuple[type[Classic], ...] = (*CLASSIC, *ADAM_VARIANTS, Lion, AggMo, *DECOUPLED)
-_LEARNED: tuple[Any, ...] = (DM, RnnProp, RnnPropExtra, Gru)
+_LEARNED: tuple[Any, ...] = (DM, RnnProp, RnnPropExtra, Gru, Scale, SmallMlp)
 
 KINDS: Mapping[str, type] = MappingProxyType({rule.kind: rule for rule in (*_HAND_MADE, *_LEARNED)})
 """Built-in kinds with settings; ``symbolic`` beside them takes a formula."""
@@ -121,7 +123,7 @@ def parse_rule(text: str) -> Rule:
             or out of range.
     """
     name, colon, rest = (part.strip() for part in text.partition(":"))
-    if name in {DM.kind, RnnProp.kind, SYMBOLIC, *PRESETS}:
+    if name in {*(rule.kind for rule in _LEARNED), SYMBOLIC, *PRESETS}:
         raise UserError("this rule has weights or a formula of its own", value=name, mend="give its rule file instead")
     factory = _factory(name)
     settings: dict[str, str] = {}

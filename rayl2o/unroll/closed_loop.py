@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rayl2o.errors import UserError
-from rayl2o.rules.base import Inputs, Rule
+from rayl2o.rules.base import Rule, seen_by
 from rayl2o.tasks.base import TaskBatch
 
 PENALTY = 10.0
@@ -61,10 +61,11 @@ def closed_loop(
     """
     with torch.no_grad():
         params = task.init_params(init_seeds)
-        state = rule.init_state(phi, task.layout, task.k, dtype=params.dtype)
+        state = rule.init_state(phi, task.layout, task.k, dtype=params.dtype, device=params.device)
         losses: list[Tensor] = []
-        alive = torch.ones(task.k, dtype=torch.bool)
-        valid = torch.zeros(task.k, dtype=torch.int32)
+        heard = params.new_zeros(task.k)
+        alive = torch.ones(task.k, dtype=torch.bool, device=params.device)
+        valid = torch.zeros(task.k, dtype=torch.int32, device=params.device)
         for t in range(steps):
             loss, grad = task.loss_and_grad(params, task.draw_batch(batch_seeds(t)))
             if t == 0 and not bool(torch.isfinite(loss).all()):
@@ -79,8 +80,9 @@ def closed_loop(
             if t == steps - 1 or not bool(alive.any()):
                 break
             grad = torch.where(alive[:, None], grad, 0.0)
-            inputs = Inputs(grad=grad, step=torch.tensor(float(t), dtype=grad.dtype), params=params)
-            delta, state = rule.update(phi, inputs, state)
+            heard = torch.where(alive, loss, heard) if t else loss
+            step = torch.tensor(float(t), dtype=grad.dtype, device=grad.device)
+            delta, state = rule.update(phi, seen_by(rule, grad, step, params, heard, task.layout), state)
             if observe is not None:
                 observe(t, grad, delta)
             params = torch.where(alive[:, None], params + delta, params)
@@ -92,4 +94,4 @@ def _charge(loss: Tensor, valid: Tensor, steps: int) -> Tensor:
     full = torch.nn.functional.pad(loss, (0, steps - loss.shape[1]))
     last = full.gather(1, (valid.long() - 1).clamp_min(0)[:, None])
     penalty = torch.maximum(PENALTY * full[:, :1].abs(), last)
-    return torch.where(torch.arange(steps)[None] < valid[:, None], full, penalty)
+    return torch.where(torch.arange(steps, device=loss.device)[None] < valid[:, None], full, penalty)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rayl2o.rules.base import Inputs, Rule, State
+from rayl2o.layout import Layout
+from rayl2o.rules.base import Inputs, Rule, State, seen_by
 
 Hvp = Callable[[int, Tensor], Tensor]
 """``hvp(t, vector [K, D]) -> [K, D]``: the Hessian of f at params[t], minibatch t, times a vector."""
@@ -25,7 +26,7 @@ class Listener:
 
     Attributes:
         rule, phi: The rule.
-        states: Its state before each of the U steps.
+        states: Its state before each of the U steps; read from the last to the first.
         acted: ``[U, K]``, 1 where its update was the one made.
     """
 
@@ -35,57 +36,81 @@ class Listener:
     acted: Tensor
 
 
-def first_order(grads: Tensor, weights: Tensor) -> Tensor:
-    """Return-to-go of gradients: ``c[s] = sum_{t>s} w[t] g[t]`` (the rule's inputs are constants; papers S and T).
+@dataclass(frozen=True)
+class Visited:
+    """What the rules of a window saw.
+
+    Attributes:
+        grads: ``[U+1, K, D]``, g[0..U], zero from an instance's divergence on.
+        params: U+1 of ``[K, D]``, params[0..U].
+        losses: ``[U+1, K]``, as they were told to the rules.
+        steps: ``[U]``, the absolute step of each update.
+        layout: Of the D coordinates.
+    """
+
+    grads: Tensor
+    params: Sequence[Tensor]
+    losses: Tensor
+    steps: Tensor
+    layout: Layout
+
+    def inputs(self, rule: Rule, k: int) -> Inputs:
+        """What a rule saw at update k of the window."""
+        return seen_by(rule, self.grads[k], self.steps[k], self.params[k], self.losses[k], self.layout)
+
+
+def first_order(direct: Tensor, discount: float = 1.0) -> Tensor:
+    """Return-to-go of gradients: ``c[s] = sum_{t>s} discount^(t-s-1) w[t] g[t]`` (the rule's inputs are constants; S and T).
 
     Args:
-        grads: ``[U+1, K, D]``, g[0..U], zero from an instance's divergence on.
-        weights: ``[U]``, w[1..U].
+        direct: ``[U, K, D]``, the gradient of the meta-loss at params[1..U]: ``w[t] g[t]``.
+        discount: 1 is the papers'; below it the sum is no gradient of one loss any more.
 
     Returns:
         ``[U, K, D]``.
     """
-    return (grads[1:] * weights[:, None, None]).flip(0).cumsum(0).flip(0)
+    if discount == 1.0:
+        return direct.flip(0).cumsum(0).flip(0)
+    credit = torch.empty_like(direct)
+    credit[-1] = direct[-1]
+    for s in range(len(direct) - 2, -1, -1):
+        torch.add(direct[s], credit[s + 1], alpha=discount, out=credit[s])
+    return credit
 
 
 def exact(
-    grads: Tensor,
-    params: Sequence[Tensor],
-    weights: Tensor,
-    steps: Tensor,
-    listeners: Sequence[Listener],
-    hvp: Hvp,
+    visited: Visited, direct: Tensor, listeners: Sequence[Listener], hvp: Hvp, through_state: bool = True
 ) -> Tensor:
     """Credit that includes how later updates answer to earlier ones (paper R: second derivatives).
 
     One reverse sweep: ``c[s] = w[s+1] g[s+1] + c[s+1] + H[s+1] v[s+1] + u[s+1]``, where v[k] is the derivative of
-    ``sum_{j>=k} c[j] . delta[j]`` by the rule's input g[k], and u[k] by its input params[k] (0 where it does not read them). A
-    vector-Jacobian product of each listener's cell carries v, u and the adjoint of its state. No graph spans the window.
+    ``sum_{j>=k} c[j] . delta[j]`` by the rule's input g[k], and u[k] by its inputs params[k] and loss (0 where it does not read
+    them). A vector-Jacobian product of each listener's cell carries v, u and the adjoint of its state. No graph spans the window.
 
     Args:
-        grads: ``[U+1, K, D]`` as in :func:`first_order`.
-        params: U+1 of ``[K, D]``, params[0..U].
-        weights: ``[U]``, w[1..U].
-        steps: ``[U]``, the absolute step of each update.
+        visited: What the rules saw.
+        direct: ``[U, K, D]`` as in :func:`first_order`.
         listeners: The student and the teachers; every one saw every gradient.
         hvp: Hessian-vector products; called for t = U-1..1.
+        through_state: False leaves out the path through the rules' states: ``v[k] = (d delta[k] / d g[k]) c[k]``, the curvature
+            credit.
 
     Returns:
         ``[U, K, D]``.
     """
-    horizon = len(grads) - 1
-    credit = torch.empty_like(grads[1:])
-    credit[-1] = weights[-1] * grads[-1]
+    horizon = len(direct)
+    credit = torch.empty_like(direct)
+    credit[-1] = direct[-1]
     adjoints: list[State | None] = [None] * len(listeners)
     for k in range(horizon - 1, 0, -1):
-        total, direct = torch.zeros_like(grads[k]), torch.zeros_like(grads[k])
+        total, beside = torch.zeros_like(direct[0]), torch.zeros_like(direct[0])
         for i, listener in enumerate(listeners):
             upstream = credit[k] * listener.acted[k][:, None]
-            inputs = Inputs(grad=grads[k], step=steps[k], params=params[k])
-            v, u, adjoints[i] = _cell_vjp(listener, k, inputs, upstream, adjoints[i])
+            v, u, adjoint = _cell_vjp(listener, k, visited.inputs(listener.rule, k), upstream, adjoints[i])
+            adjoints[i] = adjoint if through_state else None
             total += v
-            direct += u
-        credit[k - 1] = weights[k - 1] * grads[k] + credit[k] + hvp(k, total) + direct
+            beside += u
+        credit[k - 1] = direct[k - 1] + credit[k] + hvp(k, total) + beside
     return credit
 
 
@@ -93,20 +118,28 @@ def _cell_vjp(
     listener: Listener, k: int, inputs: Inputs, upstream: Tensor, adjoint: State | None
 ) -> tuple[Tensor, Tensor, State]:
     """Cotangents of (g[k], params[k], state[k]) from those of (delta[k], state[k+1])."""
-    assert inputs.params is not None
     with torch.enable_grad():
-        grad, params = inputs.grad.detach().requires_grad_(), inputs.params.detach().requires_grad_()
+        seen = {
+            name: value.detach().requires_grad_()
+            for name in ("grad", "params", "loss")
+            if (value := getattr(inputs, name)) is not None
+        }
         state = {name: value.detach().requires_grad_() for name, value in listener.states[k].items()}
-        delta, new_state = listener.rule.update(listener.phi, Inputs(grad, inputs.step, params), state)
+        moved = Inputs(step=inputs.step, layout=inputs.layout, **seen)
+        delta, new_state = listener.rule.update(listener.phi, moved, state)
         outputs, cotangents = [delta], [upstream]
         for name, value in new_state.items():
             if adjoint is not None and value.requires_grad:
                 outputs.append(value)
                 cotangents.append(adjoint[name])
-        leaves = [grad, params, *state.values()]
+        leaves = [*seen.values(), *state.values()]
         if not delta.requires_grad and len(outputs) == 1:
             grads: Sequence[Tensor | None] = [None] * len(leaves)
         else:
             grads = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
     filled = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(grads, leaves, strict=True)]
-    return filled[0], filled[1], dict(zip(state, filled[2:], strict=True))
+    found = dict(zip(seen, filled, strict=False))
+    beside = found.get("params", torch.zeros_like(inputs.grad))
+    if "loss" in found:  # the loss moves with the params by the very gradient that the rule is shown
+        beside = beside + found["loss"] * inputs.grad
+    return found["grad"], beside, dict(zip(state, filled[len(seen) :], strict=True))

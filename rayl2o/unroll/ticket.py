@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rayl2o.rules.base import State
 from rayl2o.tasks.base import TaskSpec
-from rayl2o.unroll.segment import BEHAVIOURS, STUDENT, TEACHER
+from rayl2o.unroll.segment import BEHAVIOURS, STUDENT, TEACHER, Segment
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Ticket:
         behaviour: ``student``, ``teacher`` (the whole trajectory is the first teacher's; T, Algorithm 2) or ``mix``
             (self-improving: drawn per step and instance).
         teachers: Classic rules as text (``adam:lr=0.01``); the i-th acts where ``actor`` is i + 1.
-        teacher_share: In a mix, the probability that a teacher acts; uniform among teachers.
+        teacher_share: In a mix, the probability that a teacher acts.
+        teacher_weights: How likely each teacher is then, up to a factor; empty means alike.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class Ticket:
     behaviour: str = STUDENT
     teachers: tuple[str, ...] = ()
     teacher_share: float = 0.0
+    teacher_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.behaviour not in BEHAVIOURS:
@@ -44,6 +46,8 @@ class Ticket:
             raise ValueError(f"behaviour {self.behaviour!r} needs at least one teacher, got none")
         if self.behaviour == TEACHER and len(self.teachers) != 1:
             raise ValueError(f"a teacher's trajectory has one teacher, got {self.teachers}")
+        if self.teacher_weights and len(self.teacher_weights) != len(self.teachers):
+            raise ValueError(f"one weight per teacher, got {self.teacher_weights} for {self.teachers}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-able data; :meth:`from_json` reads it back."""
@@ -57,13 +61,15 @@ class Ticket:
             "behaviour": self.behaviour,
             "teachers": list(self.teachers),
             "teacher_share": self.teacher_share,
+            "teacher_weights": list(self.teacher_weights),
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Ticket:
         """Inverse of :meth:`to_json`."""
         specs = tuple(TaskSpec.from_json(spec) for spec in data["specs"])
-        return cls(**{**data, "specs": specs, "teachers": tuple(data["teachers"])})
+        weights = tuple(data.get("teacher_weights", ()))  # older checkpoints have none
+        return cls(**{**data, "specs": specs, "teachers": tuple(data["teachers"]), "teacher_weights": weights})
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,11 @@ class SlotState:
         teacher_states: One state per teacher of the ticket.
         grad, loss: ``[K, D]`` and ``[K]`` at ``params`` on the minibatch of ``step``: the last evaluation of one segment is the
             first of the next.
+        first_loss: ``[K]`` at the fresh initialisation.
         alive: bool ``[K]``; False once an instance has diverged.
         step: Inner steps done.
-        segment: Segments done.
+        segment: Windows done.
+        pending: Segments that wait for their credit (:mod:`rayl2o.unroll.horizon`), oldest first, with all coordinates.
     """
 
     params: Tensor
@@ -86,10 +94,16 @@ class SlotState:
     teacher_states: tuple[State, ...]
     grad: Tensor
     loss: Tensor
+    first_loss: Tensor
     alive: Tensor
     step: int
     segment: int
+    pending: tuple[Segment, ...] = ()
+
+    def stopped(self, ticket: Ticket) -> bool:
+        """Whether no window follows: it is at its horizon, or every instance has diverged."""
+        return self.step >= ticket.n_train or not bool(self.alive.any())
 
     def finished(self, ticket: Ticket) -> bool:
-        """Whether the trajectory is over: at its horizon, or every instance has diverged."""
-        return self.step >= ticket.n_train or not bool(self.alive.any())
+        """Whether the trajectory is over: no window follows, and no segment waits."""
+        return not self.pending and self.stopped(ticket)

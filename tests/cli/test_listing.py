@@ -10,6 +10,7 @@ NAMES = {
     "rules": {"sgd", "adam", "rmsprop", "adagrad", "dm", "rnnprop"},
     "presets": {"quickstart"},
     "suites": {"mlp-transfer"},
+    "studies": {"which-gradient", "dm-alive"},
     "engines": {"linear"},
 }
 COMPOSED = {"mixture", "augmented", "random-mlp"}

@@ -78,6 +78,18 @@ def test_gradients_made_by_the_workers_are_summed_in_slot_order(estimator: str, 
     assert _digest(_train(0, tmp_path / "inline", *more)) == _digest(_train(2, tmp_path / "two", *more))
 
 
+@pytest.mark.parametrize("kind", ["code", "continuous", "random"])
+def test_averages_and_other_curricula_are_the_same_on_workers(kind: str, tmp_path: Path) -> None:
+    own = ("learner.ema=0.8", f"curriculum.kind={kind}", "behaviour.weights=[3, 1, 1]", "lag=1")
+    inline, spread = _train(0, tmp_path / "inline", *own), _train(2, tmp_path / "two", *own)
+    assert _digest(inline) == _digest(spread)
+    found = [folder.load_newest(tmp_path / name) for name in ("inline", "two")]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0][0].scores == found[1][0].scores
+    assert bool(found[0][0].scores) == (kind == "code")
+
+
 def test_a_run_goes_on_in_another_runtime_than_the_one_that_began_it(tmp_path: Path) -> None:
     whole = _digest(_train(0, tmp_path / "whole", "lag=1"))
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
-from rayl2o.meta.bptt import bptt
+from rayl2o.errors import UserError
+from rayl2o.meta.bptt import bptt, graph_bytes
 from rayl2o.rules.registry import make
 from rayl2o.seeds import generator
 from rayl2o.tasks.registry import task
-from rayl2o.unroll.rollout import actors, rollout
+from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.segment import MIX
 from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import Ticket
+from rayl2o.unroll.window import Cast, actors, start
 
 RULE = make("rnnprop-small", {"output_scale": 0.1})
 FAMILY = task("mlp", data="digits", hidden=(3,), init_std=0.3)
@@ -60,3 +63,25 @@ def test_an_instance_that_diverged_before_stands_still() -> None:
     assert float(objective) > 0
     assert abs(float(objective) - float(segment.loss[0, 1:].sum()) / 2) < 1e-12 * float(objective)
     assert all(bool(torch.isfinite(grad).all()) for grad in grads.values())
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_a_graph_that_would_not_fit_is_refused_before_it_is_built(second_order: bool) -> None:
+    phi = RULE.init_phi(generator("phi"), dtype=torch.float64)
+    task_batch = FAMILY.build(TICKET.specs, dtype=torch.float64)
+    cast = Cast.of(RULE, phi, TICKET)
+    state = start(cast, CONFIG, TICKET, task_batch)
+    long = replace(CONFIG, steps=8, step_weights=())
+    needed = graph_bytes(cast, long, TICKET, state, task_batch, second_order)
+    seen: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        bptt(RULE, long, TICKET, state, phi, second_order)
+    assert 0.8 < needed / sum(seen.values()) < 1.25
+    with pytest.raises(UserError, match="predicted"):
+        bptt(RULE, replace(long, graph_bytes=needed - 1), TICKET, None, phi, second_order)
+    bptt(RULE, replace(long, graph_bytes=needed), TICKET, None, phi, second_order)

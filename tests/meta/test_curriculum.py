@@ -7,7 +7,17 @@ import math
 import pytest
 
 from rayl2o.errors import UserError
-from rayl2o.meta.curriculum import CurriculumConfig, CurriculumState, Decision, equal_stage, judge, rebase
+from rayl2o.meta.curriculum import (
+    KINDS,
+    CurriculumConfig,
+    CurriculumState,
+    Decision,
+    continuous_horizon,
+    equal_stage,
+    judge,
+    reached_stage,
+    rebase,
+)
 
 CONFIG = CurriculumConfig(n_train=(100, 200, 500), min_periods=3)
 NAN, INF = math.nan, math.inf
@@ -90,9 +100,55 @@ def test_equal_stages() -> None:
     assert [equal_stage(CONFIG, r, 7) for r in range(8)] == [0, 0, 0, 1, 1, 2, 2, 2]
 
 
+def test_the_code_s_variant_differs_in_its_score_alone() -> None:
+    code = CurriculumConfig(kind="code", n_train=CONFIG.n_train)
+    assert (CONFIG.scores, code.scores) == ("mean", "final")
+    assert CurriculumConfig(kind="code", score="mean").scores == "mean"
+    assert CurriculumConfig(score="final").scores == "final"
+    for state in (_state(0, 2, 2.0, True), _state(1, 2, 2.0, False), _state(2, 2, 2.0, True)):
+        assert judge(code, state, 2.5) == judge(CONFIG, state, 2.5)
+
+
+def test_the_code_s_lists_end_without_its_two_faults() -> None:
+    """The code's shifted list has no validation horizon for the last stage, and would then repeat that stage."""
+    code = CurriculumConfig(kind="code")
+    assert [code.valid_horizon(i) for i in range(8)] == [200, 500, 1000, 1500, 2000, 2500, 3000, 3000]
+    assert judge(code, _state(6, 2, 2.0, True), 2.5)[0].stage == 7
+    assert judge(code, _state(7, 2, 2.0, True), 2.5)[1] is STOP
+
+
+def test_which_kinds_validate() -> None:
+    assert {kind for kind in KINDS if CurriculumConfig(kind=kind).validates} == {"algorithm1", "code"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"), [("algorithm1", 500), ("continuous", 500), ("none", 100), ("random", 100)]
+)
+def test_the_longest_horizon_in_view(kind: str, longest: int) -> None:
+    assert CurriculumConfig(kind=kind, n_train=(100, 500)).longest == longest
+
+
+def test_a_continuous_horizon_is_geometric_to_the_nearest_multiple() -> None:
+    config = CurriculumConfig(kind="continuous", n_train=(100, 200, 1600))
+    assert [continuous_horizon(config, r, 5, 20) for r in range(7)] == [100, 200, 400, 800, 1600, 1600, 1600]
+    assert [continuous_horizon(config, r, 9, 20) for r in (1, 3)] == [140, 280]  # 141.4, 282.8
+    assert continuous_horizon(config, 0, 1, 20) == 100
+    assert continuous_horizon(CurriculumConfig(kind="continuous", n_train=(20,)), 3, 9, 20) == 20
+    grown = [continuous_horizon(config, r, 1000, 20) for r in range(1000)]
+    assert grown == sorted(grown)
+    assert set(grown) == set(range(100, 1601, 20))
+
+
+def test_the_stage_that_a_horizon_has_reached() -> None:
+    assert [reached_stage(CONFIG, n) for n in (60, 100, 180, 200, 499, 500, 900)] == [0, 0, 0, 1, 1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"score": "last"}, "score of a validation"),
+        ({"kind": "equal", "score": "mean"}, "no validations"),
+        ({"kind": "continuous", "n_train": (200, 100)}, "ascending"),
         ({"kind": "algoritm1"}, "algorithm1"),
         ({"n_train": ()}, "positive horizons"),
         ({"n_train": (100, 0)}, "positive horizons"),

@@ -28,10 +28,11 @@ from rayl2o.rules.registry import make
 from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.registry import build, task
-from rayl2o.unroll.rollout import rollout, start
+from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.segment import MIX, TEACHER
 from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import SlotState, Ticket
+from rayl2o.unroll.window import Cast, start
 
 Estimator = Callable[[Rule, UnrollConfig, EvolutionConfig, Phi, Job], tuple[Gradient, SlotState]]
 BOTH = pytest.mark.parametrize("estimator", [es, pes])
@@ -109,7 +110,7 @@ def _jacobian(rule: Rule, ticket: Ticket, windows: int) -> Tensor:
     """By autograd: ``[windows, windows, N]``, the gradient of window s's meta-loss in the weights that act in window tau."""
     weights = [{name: value.clone().requires_grad_() for name, value in PHI.items()} for _ in range(windows)]
     batch = build(ticket.specs, dtype=torch.float64)
-    params = start(rule, (), WINDOW, ticket, PHI, batch).params
+    params = start(Cast.of(rule, PHI, ticket), WINDOW, ticket, batch).params
     state, rows, names = rule.init_state(weights[0], batch.layout, batch.k, torch.float64), [], sorted(PHI)
     leaves = [one[name] for one in weights for name in names]
     for s, phi in enumerate(weights):

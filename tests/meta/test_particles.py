@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rayl2o.checkpoint import digest
 from rayl2o.layout import Layout
-from rayl2o.meta.particles import Flight, SharedSeeds, fly, launch, spread
+from rayl2o.meta.particles import Flight, fly, launch, spread
 from rayl2o.meta.perturbation import EvolutionConfig, draw_noise, perturb
 from rayl2o.rules.base import Inputs, Phi, Rule, State
 from rayl2o.rules.registry import make
@@ -20,9 +20,10 @@ from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import build, task
 from rayl2o.unroll.closed_loop import closed_loop
-from rayl2o.unroll.rollout import batch_seeds, rollout
+from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.segment import MIX
 from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.step_seeds import StepSeeds, batch_seeds
 from rayl2o.unroll.ticket import Ticket
 
 RULE = make("rnnprop-small", {"output_scale": 0.1})
@@ -60,7 +61,7 @@ def _alone(rule: Rule, config: UnrollConfig, ticket: Ticket, phis: Phi, row: int
 def test_particles_of_an_instance_share_its_seeds() -> None:
     ticket = _ticket(MLP, 3)
     one, two, three = batch_seeds(ticket, 5)
-    seeds = SharedSeeds(ticket, 5, 2)
+    seeds = StepSeeds(ticket, 5, 2)
     assert len(seeds) == 6
     assert list(seeds) == [one, one, two, two, three, three]
     assert (seeds[-1], seeds[1:3]) == (three, [one, two])

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from rayl2o.meta.bptt import bptt
+from rayl2o.meta.bptt import bptt, through
 from rayl2o.meta.learner import meta_gradient
-from rayl2o.rules.base import Rule
-from rayl2o.rules.registry import make
+from rayl2o.rules.base import Inputs, Rule, State
+from rayl2o.rules.registry import make, parse_rule
+from rayl2o.rules.wrapper import Wrapper
 from rayl2o.seeds import generator
-from rayl2o.tasks.registry import task
+from rayl2o.tasks.registry import build, task
 from rayl2o.unroll.credit import first_order
 from rayl2o.unroll.rollout import rollout
 from rayl2o.unroll.segment import MIX, TEACHER
 from rayl2o.unroll.settings import UnrollConfig
 from rayl2o.unroll.ticket import SlotState, Ticket
+from rayl2o.unroll.window import Cast, start
 
 RULES: Mapping[str, Rule] = {
     "dm": make("dm", {"output_scale": 0.1}),
@@ -103,6 +106,51 @@ class TestVariants:
         assert all(bool((g == 0).all()) for g in grads.values())
 
 
+@dataclass(frozen=True)
+class StateApart(Wrapper):
+    """The inner rule, but its state hears gradients as constants: what curvature credit takes to be so."""
+
+    kind: ClassVar[str] = "state-apart"
+
+    @property
+    def state_size(self) -> int:
+        """The inner rule's."""
+        return self.rule.state_size
+
+    def init_state(self, *args: Any, **settings: Any) -> State:
+        """The inner rule's."""
+        return self.rule.init_state(*args, **settings)
+
+    def update(self, phi: Mapping[str, Tensor], inputs: Inputs, state: State) -> tuple[Tensor, State]:
+        """One step."""
+        delta, _ = self.rule.update(phi, inputs, state)
+        return delta, self.rule.update(phi, replace(inputs, grad=inputs.grad.detach()), state)[1]
+
+    def sequence(self, phi: Mapping[str, Tensor], inputs: Inputs, state: State) -> tuple[Tensor, State]:
+        """The inner rule's."""
+        return self.rule.sequence(phi, inputs, state)
+
+
+@pytest.mark.parametrize("behaviour", ["student", MIX])
+@pytest.mark.parametrize("rule", list(RULES))
+def test_curvature_equals_autograd_where_the_state_hears_constants(rule: str, behaviour: str) -> None:
+    ticket, phi = _ticket("mlp", k=2, behaviour=behaviour), _phi(rule)
+    segment, _ = rollout(RULES[rule], _config("curvature"), ticket, None, phi)
+    found, _ = meta_gradient(RULES[rule], phi, [segment])
+    # A teacher's state hears constants too.
+    apart = Cast(
+        (StateApart(RULES[rule]), *(StateApart(parse_rule(text)) for text in ticket.teachers)), (phi, {}, {}, {})
+    )
+    apart = replace(apart, phis=apart.phis[: len(apart.rules)])
+    task_batch = build(ticket.specs, dtype=torch.float64)
+    state = start(apart, _config("exact"), ticket, task_batch)
+    expected, _ = through(apart, _config("exact"), ticket, state, task_batch, second_order=True)
+    exact, _ = bptt(RULES[rule], _config("exact"), ticket, None, phi, second_order=True)
+    for name in phi:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12)
+    assert any(not torch.allclose(found[name], exact[name], rtol=1e-4) for name in phi)
+
+
 def test_first_order_is_not_exact() -> None:
     """The two credits differ where the loss is curved: a test of one must not pass with the other."""
     phi, ticket = _phi("dm"), _ticket("mlp")
@@ -116,4 +164,4 @@ def test_first_order_is_a_return_to_go() -> None:
     grads = torch.arange(1.0, 5.0)[:, None, None].expand(4, 2, 3)
     weights = torch.tensor([1.0, 0.5, 2.0])
     expected = torch.tensor([2 + 1.5 + 8, 1.5 + 8, 8.0])
-    torch.testing.assert_close(first_order(grads, weights), expected[:, None, None].expand(3, 2, 3))
+    torch.testing.assert_close(first_order(grads[1:] * weights[:, None, None]), expected[:, None, None].expand(3, 2, 3))

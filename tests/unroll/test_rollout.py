@@ -14,9 +14,10 @@ from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.seeds import generator
 from rayl2o.tasks.base import TaskSpec
 from rayl2o.tasks.registry import task
-from rayl2o.unroll.rollout import batch_seeds, rollout, student_only
+from rayl2o.unroll.rollout import rollout, student_only
 from rayl2o.unroll.segment import DIVERGED, MIX, OK, TEACHER, Segment
 from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.step_seeds import batch_seeds
 from rayl2o.unroll.ticket import Ticket
 
 MLP = task("mlp", activation="sigmoid", data="digits", hidden=(5,))
@@ -140,3 +141,15 @@ def test_loss_not_finite_at_the_first_step_is_the_user_s_mistake() -> None:
 def test_window_over_the_limit() -> None:
     with pytest.raises(UserError, match=r"raise unroll\.history_bytes"):
         rollout(RULE, replace(CONFIG, history_bytes=1000), _ticket(), None, PHI)
+
+
+def test_teachers_act_by_their_weights() -> None:
+    specs = tuple(task("quadratic").sample(generator("weighted")) for _ in range(8))
+    weights, teachers = (3.0, 0.0, 1.0), ("adam:lr=0.01", "sgd:lr=0.01", "adagrad:lr=0.01")
+    ticket = Ticket("run", 3, 0, 0, specs, 1000, MIX, teachers, 0.8, weights)
+    actor = rollout(RULE, UnrollConfig(steps=200), ticket, None, PHI)[0].actor
+    counts = torch.bincount(actor.flatten().long(), minlength=4) / actor.numel()
+    # 5 standard errors of shares among 1,600 draws
+    for share, wanted in zip(counts.tolist(), (0.2, 0.6, 0.0, 0.2), strict=True):
+        assert share == pytest.approx(wanted, abs=5 * (wanted * (1 - wanted) / actor.numel()) ** 0.5)
+    assert student_only(ticket).teacher_weights == ()

@@ -16,7 +16,7 @@ TICKET = Ticket("run", 11, 1, 2, (TaskSpec("quadratic", {"size": 3}, 5),), 100)
 
 
 def test_round_trip() -> None:
-    ticket = replace(TICKET, behaviour=MIX, teachers=("sgd:lr=0.1",), teacher_share=0.25)
+    ticket = replace(TICKET, behaviour=MIX, teachers=("sgd:lr=0.1",), teacher_share=0.25, teacher_weights=(2.0,))
     assert Ticket.from_json(json.loads(json.dumps(ticket.to_json()))) == ticket
 
 
@@ -26,6 +26,7 @@ def test_round_trip() -> None:
         ({"behaviour": "pupil"}, "behaviour"),
         ({"behaviour": "mix"}, "needs at least one teacher"),
         ({"behaviour": "teacher", "teachers": ("sgd", "adam")}, "one teacher"),
+        ({"behaviour": "mix", "teachers": ("sgd", "adam"), "teacher_weights": (1.0,)}, "one weight per teacher"),
     ],
 )
 def test_nonsense_is_refused(settings: dict[str, object], words: str) -> None:
@@ -38,5 +39,5 @@ def test_nonsense_is_refused(settings: dict[str, object], words: str) -> None:
 )
 def test_a_trajectory_ends_at_its_horizon_or_when_all_have_diverged(step: int, alive: bool, finished: bool) -> None:
     zeros = torch.zeros(1, 3)
-    state = SlotState(zeros, {"coord": zeros}, (), zeros, zeros[:, 0], torch.tensor([alive]), step, 1)
+    state = SlotState(zeros, {"coord": zeros}, (), zeros, zeros[:, 0], zeros[:, 0], torch.tensor([alive]), step, 1)
     assert state.finished(TICKET) is finished
