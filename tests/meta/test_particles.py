@@ -84,7 +84,7 @@ def test_particles_equal_a_loop_over_them(chunk: int) -> None:
 
 
 def test_what_diverged_is_charged_as_in_a_closed_loop_in_later_windows_too() -> None:
-    rule = make("dm", {"hidden": [3], "output_scale": 30.0})
+    rule = make("dm", {"hidden": [3], "output_scale": 15.0})
     config = replace(CONFIG, loss_cap=3e3)
     ticket = _ticket(task("quadratic"))
     phis = _phis(rule, ticket, 1.0)
