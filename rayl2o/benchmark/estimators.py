@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,9 @@ from rayl2o.meta.learner import meta_gradient
 from rayl2o.meta.perturbation import EvolutionConfig
 from rayl2o.meta.training import Job, TrainConfig
 from rayl2o.rules.base import Phi, Rule
+from rayl2o.rules.gru import Gru
 from rayl2o.rules.registry import make
+from rayl2o.rules.small_mlp import SmallMlp
 from rayl2o.seeds import generator
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
@@ -32,6 +34,8 @@ FRACTIONS = (10, 2)
 """Percent of the coordinates that a learner sees, of rules that allow it."""
 LARGE = 1000
 """Coordinates from which on it pays to sample."""
+FEW, MANY = (1, 4), (64, 1024)
+"""Instances side by side, of networks and of quadratics."""
 PARTICLES = 16
 DRAWS = 8
 
@@ -53,18 +57,21 @@ def estimator_rows() -> list[Row]:
     data = "mnist" if os.environ.get("RAYL2O_DATA") else "digits"
     rows = []
     for kind in ("dm", "rnnprop", "mlp"):
-        for k in (1, 4):
-            stand = _stand(kind, {}, task("mlp-orig", data=data), f"mlp-orig {data}", k)
+        for k in FEW:
+            stand = _stand(kind, make(kind, {}), task("mlp-orig", data=data), f"mlp-orig {data}", k)
             rows += _rows(stand, PARTICLES)
-    for kind, settings in (("gru", {"hidden": 32}), ("mlp", {})):
-        for k in (64, 1024):
-            stand = _stand(kind, settings, task("quadratic", size=10), "quadratic-10", k)
-            rows += _rows(stand, 2)
+    small: dict[str, Rule] = {
+        "gru-32": Gru(hidden=32),
+        "mlp": SmallMlp(),
+        "mlp (fixed decays)": SmallMlp(learn_decays=False),
+    }
+    for label, rule in small.items():
+        for k in MANY:
+            rows += _rows(_stand(label, rule, task("quadratic", size=10), "quadratic-10", k), 2)
     return rows
 
 
-def _stand(kind: str, settings: Mapping[str, object], family: TaskFamily, name: str, k: int) -> Stand:
-    rule = make(kind, settings)
+def _stand(kind: str, rule: Rule, family: TaskFamily, name: str, k: int) -> Stand:
     phi = rule.init_phi(generator("benchmark", kind))
     draws = generator("benchmark", "estimators")
     specs = tuple(family.sample(draws) for _ in range(k))

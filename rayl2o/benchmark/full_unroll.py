@@ -35,6 +35,9 @@ class Case:
     device: str
 
 
+CASES = (Case("quadratic", 32, "cpu"), Case("rosenbrock", 32, "cpu"), Case("two-moons", 2, "cpu"))
+
+
 @dataclass(frozen=True)
 class Measured:
     """Seconds of the roll-out with its credit and of the learner's pass; bytes at the peak, and predicted of autograd's graph."""
@@ -47,18 +50,18 @@ class Measured:
 
 def full_unroll_rows() -> list[Row]:
     """GRU-64, one update's meta-gradient per case; on the GPU too, where there is one."""
-    cases = [Case("quadratic", 32, "cpu"), Case("rosenbrock", 32, "cpu"), Case("two-moons", 2, "cpu")]
-    if torch.cuda.is_available():
-        cases += [Case(case.task, 32, "cuda") for case in cases]
+    on_gpu = [Case(case.task, 32, "cuda") for case in CASES] if torch.cuda.is_available() else []
     rows: list[Row] = []
     # Each in a process of its own: the peak of a process never falls.
-    for case in cases:
+    for case in (*CASES, *on_gpu):
         (found,) = process_map(1)(measure, [case])
         name = f"gru-{HIDDEN}, {case.task}, batch {case.k}, {case.device}"
         rows.append(Row(f"{name}: roll-out with exact credit", found.rollout_s, "s"))
         rows.append(Row(f"{name}: learner", found.learner_s, "s"))
         against = "graph of autograd (predicted)"
-        rows.append(Row(f"{name}: memory at the peak", found.peak / GIB, "GiB", found.graph / found.peak, against))
+        rows.append(
+            Row(f"{name}: memory at the peak", found.peak / GIB, "GiB", found.graph / max(found.peak, 1.0), against)
+        )
     return rows
 
 

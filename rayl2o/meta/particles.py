@@ -57,7 +57,7 @@ def launch(rule: Rule, config: UnrollConfig, ticket: Ticket, phis: Phi, copies: 
     task = built(ticket.specs, config.torch_dtype, device_of(phis))
 
     def fresh(weights: Phi) -> State:
-        return rule.init_state(weights, task.layout, 1, dtype=config.torch_dtype)
+        return rule.init_state(weights, task.layout, 1, dtype=config.torch_dtype, device=device_of(weights))
 
     states = torch.func.vmap(fresh)(phis)
     state = spread(_begin(rule, config, ticket, phis, task), copies)
@@ -106,11 +106,11 @@ def fly(
         specs = [spec for spec in ticket.specs for _ in range(copies)]
         task = built(specs, config.torch_dtype, device_of(phis))
         teachers = tuple(parse_rule(text) for text in ticket.teachers)
-        acting = actors(config, ticket, begin).repeat_interleave(copies, dim=1)
+        acting = actors(config, ticket, begin).to(begin.params.device).repeat_interleave(copies, dim=1)
         heard, now = list(begin.teacher_states), replace(begin, grad=_masked(begin.alive, begin.grad))
         losses, scored, counted = [], [], []
         for s in range(config.steps):
-            step = torch.tensor(float(now.step), dtype=config.torch_dtype)
+            step = torch.tensor(float(now.step), dtype=config.torch_dtype, device=now.params.device)
             if isinstance(rule, UpdatesEach) and not chunk:
                 seen = seen_by(rule, now.grad, step, now.params, now.loss, task.layout)
                 delta, rule_state = rule.update_each(phis, seen, now.rule_state)

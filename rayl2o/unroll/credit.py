@@ -8,13 +8,17 @@ For a window of U steps with ``params[s+1] = params[s] + delta[s]`` and meta-los
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from rayl2o.layout import Layout
 from rayl2o.rules.base import Inputs, Rule, State, seen_by
+
+VJP_BYTES = 2**24
+"""State of the instances whose cell runs backwards at a time."""
+_SEEN = ("grad", "params", "loss")
 
 Hvp = Callable[[int, Tensor], Tensor]
 """``hvp(t, vector [K, D]) -> [K, D]``: the Hessian of f at params[t], minibatch t, times a vector."""
@@ -106,7 +110,7 @@ def exact(
         total, beside = torch.zeros_like(direct[0]), torch.zeros_like(direct[0])
         for i, listener in enumerate(listeners):
             upstream = credit[k] * listener.acted[k][:, None]
-            v, u, adjoint = _cell_vjp(listener, k, visited.inputs(listener.rule, k), upstream, adjoints[i])
+            v, u, adjoint = _in_rows(listener, k, visited.inputs(listener.rule, k), upstream, adjoints[i])
             adjoints[i] = adjoint if through_state else None
             total += v
             beside += u
@@ -114,17 +118,36 @@ def exact(
     return credit
 
 
-def _cell_vjp(
+def _in_rows(
     listener: Listener, k: int, inputs: Inputs, upstream: Tensor, adjoint: State | None
+) -> tuple[Tensor, Tensor, State]:
+    """:func:`_cell_vjp` some instances at a time: autograd keeps a dozen times the state of what it is given."""
+    state = listener.states[k]
+    bytes_each = sum(value[:1].numel() * value.element_size() for value in state.values())
+    rows = max(1, VJP_BYTES // max(bytes_each, 1))
+    if rows >= len(upstream):
+        return _cell_vjp(listener, state, inputs, upstream, adjoint)
+    parts = []
+    for start in range(0, len(upstream), rows):
+        cut = slice(start, start + rows)
+        some = {name: part[cut] for name in _SEEN if (part := getattr(inputs, name)) is not None}
+        held = None if adjoint is None else _cut(adjoint, cut)
+        parts.append(_cell_vjp(listener, _cut(state, cut), replace(inputs, **some), upstream[cut], held))
+    adjoints = {name: torch.cat([part[2][name] for part in parts]) for name in state}
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]), adjoints
+
+
+def _cut(state: State, rows: slice) -> State:
+    return {name: value[rows] for name, value in state.items()}
+
+
+def _cell_vjp(
+    listener: Listener, before: State, inputs: Inputs, upstream: Tensor, adjoint: State | None
 ) -> tuple[Tensor, Tensor, State]:
     """Cotangents of (g[k], params[k], state[k]) from those of (delta[k], state[k+1])."""
     with torch.enable_grad():
-        seen = {
-            name: value.detach().requires_grad_()
-            for name in ("grad", "params", "loss")
-            if (value := getattr(inputs, name)) is not None
-        }
-        state = {name: value.detach().requires_grad_() for name, value in listener.states[k].items()}
+        seen = {name: value.detach().requires_grad_() for name in _SEEN if (value := getattr(inputs, name)) is not None}
+        state = {name: value.detach().requires_grad_() for name, value in before.items()}
         moved = Inputs(step=inputs.step, layout=inputs.layout, **seen)
         delta, new_state = listener.rule.update(listener.phi, moved, state)
         outputs, cotangents = [delta], [upstream]

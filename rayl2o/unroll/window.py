@@ -15,7 +15,7 @@ from rayl2o.rules.registry import parse_rule
 from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.base import Batch, TaskBatch
 from rayl2o.unroll.credit import Visited
-from rayl2o.unroll.path import Path, nbytes, stride
+from rayl2o.unroll.path import Path, kept_steps, nbytes
 from rayl2o.unroll.segment import MIX, TEACHER
 from rayl2o.unroll.settings import FIRST_ORDER, POOL, SAME, UnrollConfig
 from rayl2o.unroll.step_seeds import StepSeeds
@@ -204,7 +204,7 @@ class _History:
         self._config = config
         self._whole = config.credit != FIRST_ORDER
         own = nbytes([state.rule_state, *state.teacher_states])
-        self._stride = stride(config.steps, own, config.state_bytes)
+        self._kept = kept_steps(config.steps, own, config.state_bytes)
         self._taken = 0
         self._states: list[tuple[State, ...]] = []
         self.params: list[Tensor] = []
@@ -217,7 +217,7 @@ class _History:
         self.meta: list[tuple[Tensor, Tensor]] = []
 
     def before(self, states: tuple[State, ...]) -> None:
-        if self._whole and self._taken % self._stride == 0:
+        if self._whole and self._taken == self._kept[min(len(self._states), len(self._kept) - 1)]:
             self._states.append(states)
         self._taken += 1
 
@@ -238,12 +238,13 @@ class _History:
 
     def window(self, cast: Cast, task: TaskBatch, actor: Tensor, steps: Tensor, end: SlotState) -> Window:
         losses, grads = torch.stack(self.losses), torch.stack(self.grads)
+        self.grads.clear()  # of a long window of many instances two copies are much
         visited = Visited(grads, self.params, torch.stack(self.heard), steps, task.layout)
         paths = []
         for i, (rule, phi) in enumerate(zip(cast.rules, cast.phis, strict=True)):
             if self._whole:
                 kept = [states[i] for states in self._states]
-                paths.append(Path(kept, self._stride, self._config.steps, partial(_advanced, rule, phi, visited)))
+                paths.append(Path(kept, self._kept, self._config.steps, partial(_advanced, rule, phi, visited)))
         return Window(
             visited=visited,
             batches=self.batches,
