@@ -9,7 +9,6 @@ import torch
 
 from rayl2o.benchmark import BENCHMARKS, Row, estimators, full_unroll
 
-
 SMALL = {"REPEATS": 1, "DRAWS": 3, "PARTICLES": 4, "STEPS": 5, "AT_STEP": 5}
 
 
