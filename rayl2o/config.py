@@ -89,6 +89,15 @@ class RunConfig(TrainConfig):
     output: OutputConfig = field(default_factory=OutputConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unroll.device != "cpu" and self.runtime.kind != "inline":
+            raise UserError(
+                "on Ray roll-outs and learner run on CPUs",
+                value=f"unroll.device={self.unroll.device}",
+                mend="use --runtime inline with a GPU",
+            )
+
     def make_rule(self) -> Rule:
         """The rule to train, with its delay."""
         return delayed(self.exported_rule(), self.rule.delay)

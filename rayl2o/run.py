@@ -22,6 +22,7 @@ from rayl2o.folder import (
     trained_rule,
 )
 from rayl2o.follow.following import Following, OnRound, following
+from rayl2o.meta.placement import placed, usable
 from rayl2o.meta.rounds import (
     TrainState,
     absorb,
@@ -103,6 +104,7 @@ def resume(out: Path, on_round: OnRound | None = None) -> TrainResult:
     config = read_config(out)
     with following(out, "inline", *told(on_round), resuming=True) as take, logged(out):
         state, rows = load_newest(out) or (_fresh(config, out), [])
+        state = placed(state, usable(config.unroll.device))
         return _loop(config, out, state, rows, take)
 
 

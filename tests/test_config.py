@@ -185,3 +185,9 @@ def test_overrides_reach_nested_fields_and_keep_the_rest() -> None:
 
 def test_an_empty_document_is_the_default() -> None:
     assert parse({}) == RunConfig()
+
+
+def test_a_gpu_is_for_one_process() -> None:
+    assert parse({"unroll": {"device": "cuda"}}).unroll.device == "cuda"
+    with pytest.raises(UserError, match="run on CPUs"):
+        parse({"unroll": {"device": "cuda"}, "runtime": {"kind": "local"}})

@@ -63,7 +63,8 @@ def tally(contribution: Contribution) -> Tally:
     """The tally of a segment, or the one that a gradient brought."""
     if isinstance(contribution, Gradient):
         return contribution.tally
-    counted = torch.arange(contribution.loss.shape[1])[None] <= contribution.valid[:, None]
+    points = torch.arange(contribution.loss.shape[1], device=contribution.loss.device)
+    counted = points[None] <= contribution.valid[:, None]
     counted &= torch.isfinite(contribution.loss)
     return Tally(
         loss=float(contribution.loss[counted].double().sum()),

@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What each takes besides the learning rate, by torch's names; ``beta1`` and ``beta2`` are its ``betas``."""
 _FLAGS = frozenset({"amsgrad", "centered", "nesterov"})
+_COUNTERS = ("step", "mu_product")
 _USUAL_BETAS = (0.9, 0.999)
 NONFINITE = ("skip", "zero")
 CLOCK = "updates"
@@ -154,8 +155,8 @@ def apply_gradient(
     optimizer = OPTIMIZERS[config.name](params.values(), **config.arguments(updates))
     for name, param in params.items():
         slots = {key.rpartition("/")[2]: v.clone() for key, v in state.items() if key.rpartition("/")[0] == name}
-        if slots:
-            optimizer.state[param] = slots
+        if slots:  # torch wants counters on the CPU, wherever the rest is
+            optimizer.state[param] = {slot: v.cpu() if slot in _COUNTERS else v for slot, v in slots.items()}
         param.grad = grads[name].clone()
     _add_penalty(config, params)
     if config.clip_value:

@@ -16,6 +16,7 @@ from rayl2o.meta.curriculum import CurriculumState, continuous_horizon, equal_st
 from rayl2o.meta.estimators import perform
 from rayl2o.meta.gradient import Contribution, Gradient, diverged, mean_loss, tally
 from rayl2o.meta.learner import LearnerState, candidate, fresh_learner, gradient_step, learner_step
+from rayl2o.meta.placement import placed, usable
 from rayl2o.meta.replay import ReplayState, draws, sample, take
 from rayl2o.meta.schedule import plan_horizon
 from rayl2o.meta.training import Job, TrainConfig, TrainState
@@ -56,6 +57,7 @@ __all__ = [
 def fresh_state(rule: Rule, family: TaskFamily, config: TrainConfig, run_id: str) -> TrainState:
     """The state before the first round."""
     phi = rule.init_phi(generator(config.seed, "phi"), dtype=config.unroll.torch_dtype)
+    phi = placed(phi, usable(config.unroll.device))
     if not phi:
         raise UserError("only a rule with weights can be trained", value=rule.kind, mend="use e.g. rnnprop or dm")
     curriculum = CurriculumState()

@@ -33,7 +33,8 @@ def validation_score(rule: Rule, family: TaskFamily, config: TrainConfig, phi: P
     """
     count = config.curriculum.instances
     draws = generator(config.seed, "validation-task")
-    task = family.build([family.sample(draws) for _ in range(count)], dtype=config.unroll.torch_dtype)
+    specs = [family.sample(draws) for _ in range(count)]
+    task = family.build(specs, config.unroll.device, config.unroll.torch_dtype)
     curves = closed_loop(
         rule,
         phi,

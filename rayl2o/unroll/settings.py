@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,7 @@ class UnrollConfig:
             setting: the numbers are the same.
         graph_bytes: ``bptt`` refuses a window whose graph would be larger.
         dtype: ``float32`` or ``float64`` of params, gradients and phi.
+        device: ``cpu``, or a GPU such as ``cuda`` for all of a training (in one process only).
     """
 
     steps: int = 20
@@ -65,6 +67,7 @@ class UnrollConfig:
     state_bytes: int = 256 * 2**20
     graph_bytes: int = 4 * 2**30
     dtype: str = "float32"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -100,6 +103,8 @@ class UnrollConfig:
             )
         if self.pool_batches < 1:
             raise UserError("unroll.pool_batches must be at least 1", value=self.pool_batches, mend="use 8 or more")
+        if self.device != "cpu" and not re.fullmatch(r"cuda(:\d)?", self.device):
+            raise UserError("unroll.device must be cpu or cuda", value=self.device, mend="e.g. cuda, or cuda:1")
         self._check_waiting()
 
     def _check_waiting(self) -> None:
