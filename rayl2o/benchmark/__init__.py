@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from rayl2o.benchmark.compiling import compile_rows
 from rayl2o.benchmark.estimators import estimator_rows
 from rayl2o.benchmark.full_unroll import full_unroll_rows
 from rayl2o.benchmark.meta_gradient import gap_rows, meta_gradient_rows, segment_rows
@@ -19,6 +20,7 @@ BENCHMARKS: Mapping[str, Callable[[], list[Row]]] = MappingProxyType(
         "meta-gradient": meta_gradient_rows,
         "first-order-gap": gap_rows,
         "estimators": estimator_rows,
+        "compile": compile_rows,
         "full-unroll": full_unroll_rows,
         "segment": segment_rows,
         "tasks": task_rows,

@@ -14,7 +14,7 @@ from rayl2o.errors import unknown_name
 if TYPE_CHECKING:
     from rayl2o.benchmark import Row
 
-_HELP = "meta-gradient, first-order-gap, estimators, full-unroll, segment, tasks or ray."
+_HELP = "meta-gradient, first-order-gap, estimators, compile, full-unroll, segment, tasks or ray."
 
 
 def verb(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.rules.base import Phi, Rule, State, seen_by
+from rayl2o.rules.compiled import Update, compiled_update
 from rayl2o.rules.registry import parse_rule
 from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.base import Batch, TaskBatch
@@ -34,6 +35,12 @@ class Cast:
         """The student and the ticket's teachers."""
         teachers = tuple(parse_rule(text) for text in ticket.teachers)
         return cls((rule, *teachers), (phi, *({} for _ in teachers)))
+
+    def updates(self, backend: str) -> tuple[Update, ...]:
+        """What each does at a step; the student's compiled where a backend is named."""
+        student, *teachers = self.rules
+        own = compiled_update(student, backend) if backend else student.update
+        return (own, *(teacher.update for teacher in teachers))
 
 
 @dataclass(frozen=True)
@@ -133,9 +140,10 @@ def run_window(cast: Cast, config: UnrollConfig, ticket: Ticket, state: SlotStat
     heard = torch.where(alive, state.loss, 0.0)
     history.point(params, None, state.loss, heard, grad)
     states: tuple[State, ...] = (state.rule_state, *state.teacher_states)
+    updates = cast.updates(config.compile)
     for s in range(config.steps):
         history.before(states)
-        delta, states = _listen(cast, task, grad, steps[s], params, heard, states, actor[s])
+        delta, states = _listen(cast, updates, task, grad, steps[s], params, heard, states, actor[s])
         delta = torch.where(alive[:, None], delta, 0.0)
         point = params + delta
         batch = task.draw_batch(StepSeeds(ticket, state.step + s + 1))
@@ -167,6 +175,7 @@ def run_window(cast: Cast, config: UnrollConfig, ticket: Ticket, state: SlotStat
 
 def _listen(
     cast: Cast,
+    updates: Sequence[Update],
     task: TaskBatch,
     grad: Tensor,
     step: Tensor,
@@ -177,8 +186,8 @@ def _listen(
 ) -> tuple[Tensor, tuple[State, ...]]:
     """Everyone hears the gradient, one acts per instance: the displacement, and all new states."""
     heard = [
-        rule.update(phi, seen_by(rule, grad, step, params, loss, task.layout), old)
-        for rule, phi, old in zip(cast.rules, cast.phis, states, strict=True)
+        update(phi, seen_by(rule, grad, step, params, loss, task.layout), old)
+        for update, rule, phi, old in zip(updates, cast.rules, cast.phis, states, strict=True)
     ]
     delta = heard[0][0]
     for i, (teacher_delta, _) in enumerate(heard[1:], start=1):

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from rayl2o.benchmark import BENCHMARKS, Row, estimators, full_unroll
+from rayl2o.benchmark import BENCHMARKS, Row, compiling, estimators, full_unroll
 
 SMALL = {"REPEATS": 1, "DRAWS": 3, "PARTICLES": 4, "STEPS": 5, "AT_STEP": 5}
 
@@ -54,3 +54,10 @@ def test_the_graph_of_a_full_unroll_grows_with_its_steps(monkeypatch: pytest.Mon
         monkeypatch.setattr(full_unroll, "HIDDEN", 4)
         graphs.append(full_unroll.measure(full_unroll.Case("quadratic", 2, "cpu")).graph)
     assert 1.6 < graphs[1] / graphs[0] < 2.1
+
+
+def test_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SIZES": (30,), "BACKEND": "aot_eager", "REPEATS": 1}.items():
+        monkeypatch.setattr(compiling, name, value)
+    rows = _rows("compile")
+    assert len([row for row in rows.values() if row.against == "plain"]) == 5
