@@ -13,7 +13,11 @@ from scipy.stats.qmc import LatinHypercube
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.evaluate.search_space import SPACES, Range, Space
 from rayl2o.evaluate.tuning import EDGE
+from rayl2o.rules.adam_variants import AdaBelief, NAdam, Yogi
+from rayl2o.rules.aggmo import AggMo
 from rayl2o.rules.classic import Adagrad, Nesterov, Sgd
+from rayl2o.rules.decoupled import AdamW
+from rayl2o.rules.lion import Lion
 
 OPTIMIZERS: Mapping[str, Space] = MappingProxyType(
     {
@@ -21,9 +25,15 @@ OPTIMIZERS: Mapping[str, Space] = MappingProxyType(
         "nesterov": Space("nesterov", SPACES["momentum"].ranges, Nesterov),
         "adagrad": Space("adagrad", {"lr": Range(1e-3, 10.0)}, Adagrad),
         "sgd": Space("sgd", {"lr": Range(1e-3, 10.0)}, Sgd),
+        **{rule.kind: Space(rule.kind, SPACES["adam"].ranges, rule) for rule in (AdaBelief, NAdam, AdamW)},
+        "yogi": Space("yogi", {**SPACES["adam"].ranges, "lr": Range(1e-4, 10.0)}, Yogi),
+        "lion": Space("lion", {**SPACES["adam"].ranges, "lr": Range(1e-5, 0.1)}, Lion),
+        "aggmo": Space("aggmo", {"lr": Range(1e-3, 10.0)}, AggMo),
     }
 )
 """Classic rules that a study can sweep, with the ranges of their hyperparameters."""
+BASELINES = (*SPACES, "nesterov", "adagrad", "sgd")
+"""Those that it sweeps unless told."""
 
 KINDS = ("log", "uniform", "int", "choice")
 """How a dimension is written in YAML: ``{log: [low, high]}``, ..., ``{choice: [a, b]}``."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rayl2o.cluster.study_space import (
+    BASELINES,
     OPTIMIZERS,
     Choice,
     Linear,
@@ -18,11 +19,16 @@ from rayl2o.cluster.study_space import (
 )
 from rayl2o.errors import UserError
 from rayl2o.evaluate.search_space import SPACES, Range
+from rayl2o.rules.adam_variants import ADAM_VARIANTS
+from rayl2o.rules.aggmo import AggMo
 from rayl2o.rules.classic import CLASSIC
+from rayl2o.rules.decoupled import AdamW
+from rayl2o.rules.lion import Lion
 
 
 def test_every_classic_rule_has_a_space_that_its_rule_takes() -> None:
-    assert set(OPTIMIZERS) == {rule.kind for rule in CLASSIC}
+    assert {rule.kind for rule in (*CLASSIC, *ADAM_VARIANTS, AdamW, Lion, AggMo)} == set(OPTIMIZERS)
+    assert set(BASELINES) == {rule.kind for rule in CLASSIC}
     for kind, space in OPTIMIZERS.items():
         for fraction in (0.0, 0.5, 1.0):
             setting = setting_at(dimensions_of(kind, {}), dict.fromkeys(space.ranges, fraction))
