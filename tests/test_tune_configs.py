@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rayl2o.cluster.study_config import BaselineStudy, TrainingStudy, read
-from rayl2o.cluster.study_space import OPTIMIZERS
+from rayl2o.cluster.study_space import USUAL
 
 SHIPPED = sorted((Path(__file__).parent.parent / "tune_configs").glob("*.yaml"))
 
@@ -23,7 +23,7 @@ def test_a_shipped_study_can_begin(path: Path) -> None:
 def test_the_baselines_keep_the_protocol() -> None:
     study = read(str(next(path for path in SHIPPED if path.stem == "baselines_mlp")))
     assert isinstance(study, BaselineStudy)
-    assert set(study.optimizers) == set(OPTIMIZERS)
+    assert set(study.optimizers) == set(USUAL)
     assert study.draws >= 40
     assert len(study.tuning_seeds) == 3
     assert len(study.scoring_seeds) >= 10

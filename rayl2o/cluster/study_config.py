@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from rayl2o.cluster.study_space import BASELINES, OPTIMIZERS, Dimension, dimension, dimensions_of, latin, setting_at
+from rayl2o.cluster.study_space import OPTIMIZERS, USUAL, Dimension, dimension, dimensions_of, latin, setting_at
 from rayl2o.config import RunConfig, check_keys, first_mistake, load, mapping, overridden, plain_yaml
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.evaluate.runner import draw_task
@@ -190,7 +190,7 @@ class BaselineStudy(Study):
 
     tasks: tuple[str, ...] = ("mlp-orig",)
     task_settings: dict[str, Any] = field(default_factory=dict)
-    optimizers: tuple[str, ...] = BASELINES
+    optimizers: tuple[str, ...] = USUAL
     ranges: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

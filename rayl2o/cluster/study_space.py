@@ -32,7 +32,7 @@ OPTIMIZERS: Mapping[str, Space] = MappingProxyType(
     }
 )
 """Classic rules that a study can sweep, with the ranges of their hyperparameters."""
-BASELINES = (*SPACES, "nesterov", "adagrad", "sgd")
+USUAL = (*SPACES, "nesterov", "adagrad", "sgd")
 """Those that it sweeps unless told."""
 
 KINDS = ("log", "uniform", "int", "choice")
