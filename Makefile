@@ -27,7 +27,8 @@ types: install
 	$(BIN)/mypy
 
 suite: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ray" -n 2
+	$(BIN)/python -m pytest -m ray
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

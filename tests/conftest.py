@@ -20,7 +20,8 @@ SWITCHES = {
     "RAY_memory_monitor_refresh_ms": "0",
 }
 """Environment of the tests' Ray; must be set before ray is imported."""
-PLUGINS = Path(__file__).parent / "cluster" / "plugins"
+CLUSTER = Path(__file__).parent / "cluster"
+PLUGINS = CLUSTER / "plugins"
 """A distribution that the workers of the tests' Ray find, and nobody else."""
 
 
@@ -28,6 +29,13 @@ takes_minutes = pytest.mark.skipif(
     "RAYL2O_SLOW_TESTS" not in os.environ, reason="takes minutes; set RAYL2O_SLOW_TESTS=1"
 )
 """For tests that would take the suite over its ten minutes on two cores."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what starts Ray: Ray's processes are nice and starve beside other tests, so `make suite` runs these apart."""
+    for item in items:
+        if "ray_local" in getattr(item, "fixturenames", ()) or CLUSTER in item.path.parents:
+            item.add_marker(pytest.mark.ray)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -81,6 +81,7 @@ def test_its_own_tests_pass() -> None:
     own.test_settings_out_of_range({"inputs": 0})
 
 
+@pytest.mark.ray
 @pytest.mark.usefixtures("here")
 def test_training_gives_the_same_bytes_here_and_on_ray_workers(site: Path, tmp_path: Path) -> None:
     args = ("train", str(EXAMPLE / "train.yaml"), *SHORT, "--json")
