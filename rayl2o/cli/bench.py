@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from rayl2o.cli.options import Json, one_thread
 from rayl2o.cli.output import number, output
@@ -36,7 +37,7 @@ def verb(
         for column in ("figure", "value", "unit", "ratio", "against"):
             table.add_column(column, justify="right" if column in ("value", "ratio") else "left", overflow="fold")
         for row in rows:
-            table.add_row(row.name, number(row.value), row.unit, number(row.ratio, 3), row.against or "")
+            table.add_row(*map(Text, (row.name, number(row.value), row.unit, number(row.ratio, 3), row.against or "")))
         says.result({"rows": [dict(vars(row)) for row in rows]}, table)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from rayl2o.cli.options import Json
 from rayl2o.cli.output import output
@@ -95,7 +96,7 @@ def _table(what: str, items: list[Item]) -> Table:
     for name in names:
         table.add_column(name, overflow="fold", justify="right" if name == "params" else "left")
     for item in items:
-        table.add_row(*(_cell(item.get(name)) for name in names))
+        table.add_row(*(Text(_cell(item.get(name))) for name in names))
     return table
 
 

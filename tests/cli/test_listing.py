@@ -41,3 +41,7 @@ def test_people_see_every_name(what: str) -> None:
 
 def test_an_unknown_list() -> None:
     refused(rayl2o("list", "task"), "did you mean 'tasks'")
+
+
+def test_brackets_are_not_taken_for_markup() -> None:
+    assert "([paper]: three)" in " ".join(rayl2o("list", "presets").out.replace("│", " ").split())
