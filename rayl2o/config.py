@@ -23,8 +23,17 @@ from rayl2o.rules.registry import make
 from rayl2o.runtime import RuntimeConfig
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
+from rayl2o.unroll.settings import CURVATURE, EXACT, FIRST_ORDER
 
 _SIZE_LIMIT = 1 << 16
+DEFAULT_CREDIT = {
+    "rnnprop": EXACT,
+    "rnnprop-small": EXACT,
+    "rnnprop-extra": EXACT,
+    "dm": CURVATURE,
+    "dm-small": CURVATURE,
+}
+"""Credit of a config that names none, by its rule: what trained best in the study ``which-gradient``; first order elsewhere."""
 _MENDS = {
     "int_type": "give a whole number",
     "float_type": "give a number",
@@ -126,6 +135,7 @@ def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
     Types are strict: a whole number passes for a float and a list for a tuple, nothing else for anything.
     """
     check_keys(RunConfig, data, "")
+    data = _with_credit(data)
     try:
         # Through JSON, where strict checking still takes lists for tuples and mappings for dataclasses.
         config = TypeAdapter(RunConfig).validate_json(json.dumps(data), strict=True)
@@ -134,6 +144,17 @@ def parse(data: Mapping[str, Any], source: str = "config") -> RunConfig:
     config.make_rule()
     config.make_family()
     return config
+
+
+def _with_credit(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data with the credit that suits the rule, where none is named and nothing asks for first order."""
+    unroll = data.get("unroll", {})
+    if "credit" in unroll or unroll.get("credit_horizon") or unroll.get("discount", 1) != 1:
+        return data
+    credit = DEFAULT_CREDIT.get(data.get("rule", {}).get("kind", RuleChoice.kind), FIRST_ORDER)
+    if data.get("estimator") == "bptt" and credit == CURVATURE:
+        credit = EXACT
+    return {**data, "unroll": {**unroll, "credit": credit}}
 
 
 def dump(config: RunConfig) -> str:

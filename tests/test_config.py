@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rayl2o.config import RunConfig, dump, load, load_text, parse, plain_yaml
 from rayl2o.errors import UserError
 from rayl2o.presets import presets
+from rayl2o.unroll.settings import UnrollConfig
 
 MISTAKES = {
     # override: what the message must say
@@ -184,10 +186,33 @@ def test_overrides_reach_nested_fields_and_keep_the_rest() -> None:
 
 
 def test_an_empty_document_is_the_default() -> None:
-    assert parse({}) == RunConfig()
+    assert parse({}) == RunConfig(unroll=UnrollConfig(credit="exact"))
 
 
 def test_a_gpu_is_for_one_process() -> None:
     assert parse({"unroll": {"device": "cuda"}}).unroll.device == "cuda"
     with pytest.raises(UserError, match="run on CPUs"):
         parse({"unroll": {"device": "cuda"}, "runtime": {"kind": "local"}})
+
+
+@pytest.mark.parametrize(
+    ("data", "credit"),
+    [
+        ({}, "exact"),
+        ({"rule": {"kind": "dm"}}, "curvature"),
+        ({"rule": {"kind": "dm"}, "estimator": "bptt"}, "exact"),
+        ({"rule": {"kind": "gru"}}, "first_order"),
+        ({"rule": {"kind": "dm"}, "unroll": {"credit": "first_order"}}, "first_order"),
+        ({"unroll": {"credit_horizon": 80}}, "first_order"),
+        ({"unroll": {"discount": 0.9}}, "first_order"),
+    ],
+)
+def test_the_credit_follows_the_rule_where_none_is_named(data: dict[str, Any], credit: str) -> None:
+    config = parse(data)
+    assert config.unroll.credit == credit
+    assert load_text(dump(config), "again") == config
+
+
+def test_autograd_has_no_curvature_credit() -> None:
+    with pytest.raises(UserError, match="no curvature"):
+        parse({"estimator": "bptt", "unroll": {"credit": "curvature"}})

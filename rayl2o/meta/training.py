@@ -11,7 +11,7 @@ from rayl2o.meta.learner import LearnerConfig, LearnerState
 from rayl2o.meta.perturbation import EvolutionConfig
 from rayl2o.meta.replay import ReplayConfig, ReplayState
 from rayl2o.rules.base import Phi
-from rayl2o.unroll.settings import UnrollConfig
+from rayl2o.unroll.settings import CURVATURE, UnrollConfig
 from rayl2o.unroll.ticket import SlotState, Ticket
 
 SEGMENTS_OF = "rtg"
@@ -77,6 +77,12 @@ class TrainConfig:
                 f"estimator={self.estimator} looks no further than its window",
                 value=f"credit_horizon={self.unroll.credit_horizon}, credit_delay={self.unroll.credit_delay}",
                 mend=f"use estimator={SEGMENTS_OF}, or a larger unroll.steps",
+            )
+        if self.estimator == "bptt" and self.unroll.credit == CURVATURE:
+            raise UserError(
+                "autograd through the window has no curvature credit",
+                value=f"unroll.credit={self.unroll.credit}",
+                mend=f"use estimator={SEGMENTS_OF}, or credit first_order or exact",
             )
         odd = [n for n in self.curriculum.n_train if n % self.unroll.steps]
         if odd:

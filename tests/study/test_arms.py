@@ -41,7 +41,7 @@ def test_a_preset_lies_below_base_and_levels() -> None:
     config = mine.config(3)
     assert (config.seed, config.updates, config.unroll.steps) == (3, 7, 10)
     assert config.unroll.credit == "exact"
-    assert other.config(0).unroll.credit == "first_order"
+    assert other.config(0).unroll.credit == "curvature"  # the default of the rule
 
 
 @pytest.mark.parametrize(
