@@ -64,8 +64,12 @@ def _studies() -> list[Item]:
 
 
 def _engines() -> list[Item]:
-    summary = "sparse linear fits over operands and their moving averages, by orthogonal matching pursuit"
-    return [{"name": "linear", "source": BUILT_IN, "summary": summary}]
+    from rayl2o.symbolic.engines.registry import ENGINES, is_available
+
+    return [
+        {"name": name, "source": BUILT_IN, "summary": info.summary, "usable": is_available(name), "needs": info.needs}
+        for name, info in ENGINES.items()
+    ]
 
 
 KINDS: Mapping[str, Callable[[], list[Item]]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""A RULE argument: a rule file, a run's folder, or a classic rule such as ``adam:lr=0.01``."""
+"""A RULE argument: a rule file, a run's folder, a shipped formula, or a classic rule such as ``adam:lr=0.01``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rayl2o.errors import UserError
 from rayl2o.rules.files import LoadedRule, load_rule
+from rayl2o.rules.named import is_named, named_rule
 from rayl2o.rules.registry import parse_rule
 from rayl2o.run import CONFIG, trained_rule
 
@@ -25,6 +26,9 @@ def load(text: str) -> LoadedRule:
         return load_rule(path)
     if "/" in text:
         raise UserError("no such rule file or run", value=text, mend="check the path")
+    if is_named(text):
+        formula = named_rule(text)
+        return LoadedRule(text, formula, formula.init_phi(), formula.kind, formula.card)
     rule = parse_rule(text)
     return LoadedRule(name=text, rule=rule, phi={}, kind=rule.kind, card={})
 

@@ -186,7 +186,7 @@ def _name(operand: Operand, bank: OperandBank) -> str:
         return operand.name
     if isinstance(operand, Lag):
         return f"{operand.signal}_past[{operand.lag - 1}]"
-    emas = [other for other in bank.operands if isinstance(other, Ema)]
+    emas: list[Operand] = [other for other in bank.operands if isinstance(other, Ema)]
     return f"ema_{emas.index(operand) + 1}"
 
 

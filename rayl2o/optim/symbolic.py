@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 from rayl2o.errors import UserError
 from rayl2o.optim.base import RuleOptimizer
 from rayl2o.rules.expression import Expression
+from rayl2o.rules.named import is_named, named_rule
 from rayl2o.rules.operands import OperandBank
 from rayl2o.rules.symbolic import SymbolicRule
 
@@ -23,7 +24,8 @@ class SymbolicOptimizer(RuleOptimizer):
 
     Args:
         params: Parameters or groups, as in ``torch.optim``.
-        rule: A rule, an expression, the text of a formula such as ``"-0.01*ema(g_tilde, 0.9)"``, or the path of a rule file.
+        rule: A rule, an expression, the text of a formula such as ``"-0.01*ema(g_tilde, 0.9)"``, the name of a shipped one
+            such as ``"distilled-rnnprop-8b"``, or the path of a rule file.
         lr: Multiplies the update; 1 takes the rule as it is.
         weight_decay: Decoupled, as in AdamW.
         maximize: Ascend instead.
@@ -94,7 +96,7 @@ def _weighted_sum(weights: tuple[float, ...], values: tuple[Tensor, ...], like: 
 
 
 def as_symbolic_rule(rule: SymbolicRule | Expression | str) -> SymbolicRule:
-    """A rule from whatever names one: text that ends in ``.json`` is a path, any other text is a formula.
+    """A rule from whatever names one: text that ends in ``.json`` is a path, a shipped rule goes by its name, else a formula.
 
     Raises:
         UserError: If the formula or the file is not allowed.
@@ -103,6 +105,8 @@ def as_symbolic_rule(rule: SymbolicRule | Expression | str) -> SymbolicRule:
         return rule
     if isinstance(rule, Expression):
         return SymbolicRule(rule)
+    if is_named(rule):
+        return named_rule(rule)
     return _load(rule) if rule.endswith(".json") else SymbolicRule.from_formula(rule)
 
 

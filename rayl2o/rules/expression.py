@@ -89,7 +89,7 @@ class Expression:
         """The formula at ``values``, tensors ``[...]`` of one shape by operand, in their dtype.
 
         Args:
-            values: Covers :attr:`operands`; saturated as the operators' results are.
+            values: Covers :attr:`operands` (columns of a table too); saturated as the operators' results are.
             constants: ``[n]`` in the order of :attr:`constants` instead of the formula's own.
 
         Returns:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rayl2o.errors import UserError, unknown_name
-from rayl2o.rules.operands import Ema, Lag, Operand, Signal, plain
+from rayl2o.rules.operands import Ema, Lag, Operand, Signal, Variable, plain
 from rayl2o.rules.operators import OPERATORS, SATURATION
 
 MAX_NODES = 1000
@@ -97,7 +97,7 @@ def check(root: Node) -> None:
             check_constant(node.value)
         elif isinstance(node, Unary | Binary):
             check_operator(node.op, len(children(node)))
-        elif not isinstance(node, Var) or not isinstance(node.operand, Signal | Lag | Ema):
+        elif not isinstance(node, Var) or not isinstance(node.operand, Operand):
             raise UserError("not a node of a formula", value=plain(node), mend="use Const, Var, Unary or Binary")
 
 
@@ -152,7 +152,9 @@ def apply(op: str, arguments: tuple[Node, ...]) -> Node:
 
 
 def operand_to_json(operand: Operand) -> dict[str, object]:
-    """``{"signal": name}``, with ``"lag"`` or ``"ema"`` beside it."""
+    """``{"signal": name}``, with ``"lag"`` or ``"ema"`` beside it; ``{"variable": name}`` for a column."""
+    if isinstance(operand, Variable):
+        return {"variable": operand.name}
     if isinstance(operand, Lag):
         return {"signal": operand.signal, "lag": operand.lag}
     if isinstance(operand, Ema):
@@ -168,6 +170,8 @@ def operand_from_json(data: Mapping[str, Any]) -> Operand:
     """
     if set(data) == {"signal"}:
         return Signal(data["signal"])
+    if set(data) == {"variable"}:
+        return Variable(data["variable"])
     if set(data) == {"signal", "lag"}:
         return Lag(data["signal"], data["lag"])
     if set(data) == {"signal", "ema"}:

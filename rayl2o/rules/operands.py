@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.rules.moments import bias_correction, safe_sqrt
+from rayl2o.rules.operators import OPERATORS
 
 SIGNALS: Mapping[str, str] = MappingProxyType(
     {
@@ -25,6 +27,8 @@ SIGNALS: Mapping[str, str] = MappingProxyType(
 )
 """Signals by name. The RNNprop features follow T's code (bias-corrected, both betas .95, epsilon outside the root)."""
 MAX_LAG = 100
+MAX_NAME = 64
+"""Characters in the name of a table's column."""
 SIGN_LOG_RANGE = 10.0
 MOMENT_BETA = 0.95
 _EPSILON = 1e-8
@@ -96,7 +100,42 @@ class Ema:
         return f"ema({self.signal}, {self.beta!r})"
 
 
-Operand = Signal | Lag | Ema
+@dataclass(frozen=True)
+class Variable:
+    """A column of any table, by name: formulas are searched over these. An update rule cannot read one.
+
+    Raises:
+        UserError: If the name is not an ASCII Python identifier of at most :data:`MAX_NAME` characters, or already means a
+            signal, an operator, ``lag`` or ``ema``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise UserError("a column is named by text", value=plain(self.name), mend="give a name such as x1")
+        proper = self.name.isascii() and self.name.isidentifier() and not keyword.iskeyword(self.name)
+        if not proper or len(self.name) > MAX_NAME:
+            mend = f"use letters, digits and _, at most {MAX_NAME}, not beginning with a digit"
+            raise UserError("bad name of a column", value=self.name, mend=mend)
+        if self.name in SIGNALS or self.name in OPERATORS or self.name in ("lag", "ema"):
+            raise UserError("a name that formulas use already", value=self.name, mend="rename the column")
+
+    @property
+    def signal(self) -> str:
+        """Its name, under the attribute that the other operands have."""
+        return self.name
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Operand = Signal | Lag | Ema | Variable
+
+
+def column_operand(name: str) -> Signal | Variable:
+    """What a formula calls a table's column: the signal of that name (such as ``t``) if there is one, else a variable."""
+    return Signal(name) if name in SIGNALS else Variable(name)
 
 
 def plain(value: object) -> object:
@@ -131,6 +170,7 @@ class OperandBank:
 
     Raises:
         ValueError: If the operands are not distinct.
+        UserError: If one is a column of a table: nothing computes it from gradients.
     """
 
     operands: tuple[Operand, ...]
@@ -138,6 +178,10 @@ class OperandBank:
     def __post_init__(self) -> None:
         if len(set(self.operands)) != len(self.operands):
             raise ValueError(f"operands must be distinct, got {[str(operand) for operand in self.operands]}")
+        for operand in self.operands:
+            if isinstance(operand, Variable):
+                mend = f"use {', '.join(SIGNALS)}, their lags and emas"
+                raise UserError("a rule reads the gradient, not a column of a table", value=operand.name, mend=mend)
 
     @cached_property
     def signals(self) -> tuple[str, ...]:
@@ -277,7 +321,7 @@ class OperandBank:
                 values[operand] = signals[operand.signal]
             elif isinstance(operand, Lag):
                 values[operand] = past[operand.signal][operand.lag - 1]
-            else:
+            elif isinstance(operand, Ema):
                 values[operand] = emas[operand]
         return values
 

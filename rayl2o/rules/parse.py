@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Collection
 
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.rules.expression import Expression
 from rayl2o.rules.nodes import Const, Node, Var, apply, check_constant, check_size
-from rayl2o.rules.operands import SIGNALS, Ema, Lag, Operand, Signal
+from rayl2o.rules.operands import SIGNALS, Ema, Lag, Operand, Signal, column_operand
 from rayl2o.rules.operators import OPERATORS
 
 MAX_LENGTH = 40_000
@@ -17,8 +18,12 @@ _INFIX: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "
 _MEND = "use numbers, signals, lag(s, k), ema(s, beta), + - * / and the operators by name"
 
 
-def parse_expression(text: str) -> Expression:
+def parse_expression(text: str, columns: Collection[str] = ()) -> Expression:
     """Reads a formula such as ``-0.5*ema(g_tilde, 0.9) + tanh(lag(g, 2))``.
+
+    Args:
+        text: The formula.
+        columns: Names that stand for columns of a table; without them every name must be a signal.
 
     Raises:
         UserError: If the text is anything but a formula: the first thing wrong, its value, and the mend.
@@ -27,7 +32,7 @@ def parse_expression(text: str) -> Expression:
         raise UserError("a formula is text", value=type(text).__name__, mend=_MEND)
     if len(text) > MAX_LENGTH:
         raise UserError("the formula is too long", value=text, mend=f"use at most {MAX_LENGTH} characters")
-    return Expression(_convert(_tree(text), text))
+    return Expression(_convert(_tree(text), text, columns))
 
 
 def _tree(text: str) -> ast.expr:
@@ -46,7 +51,7 @@ def _tree(text: str) -> ast.expr:
         raise UserError("not a formula", value=text, mend=_MEND) from None
 
 
-def _convert(tree: ast.expr, text: str) -> Node:
+def _convert(tree: ast.expr, text: str, columns: Collection[str]) -> Node:
     """Two walks without recursion: down, checking each node; then up, building."""
     order: list[tuple[ast.expr, int]] = []
     pending = [(tree, 1)]
@@ -58,7 +63,7 @@ def _convert(tree: ast.expr, text: str) -> Node:
         pending.extend((argument, depth + 1) for argument in reversed(arguments))
     done: list[Node] = []
     for item, count in reversed(order):
-        done.append(_build(item, tuple(done.pop() for _ in range(count)), text))
+        done.append(_build(item, tuple(done.pop() for _ in range(count)), text, columns))
     return done[0]
 
 
@@ -74,13 +79,13 @@ def _arguments(item: ast.expr, text: str) -> list[ast.expr]:
     return [] if item.func.id in ("lag", "ema") else list(item.args)
 
 
-def _build(item: ast.expr, arguments: tuple[Node, ...], text: str) -> Node:
+def _build(item: ast.expr, arguments: tuple[Node, ...], text: str, columns: Collection[str]) -> Node:
     if isinstance(item, ast.Constant):
         return Const(check_constant(item.value))
     if isinstance(item, ast.Name):
         if item.id in (*_CALLS, "lag", "ema"):
             raise UserError(f"{item.id!r} needs arguments", value=item.id, mend=f"write {item.id}(...)")
-        return Var(Signal(item.id))
+        return Var(column_operand(item.id) if item.id in columns else Signal(item.id))
     if isinstance(item, ast.BinOp) and type(item.op) in _INFIX:
         return apply(_INFIX[type(item.op)], arguments)
     if isinstance(item, ast.UnaryOp) and isinstance(item.op, ast.USub):

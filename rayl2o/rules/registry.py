@@ -19,6 +19,7 @@ from rayl2o.rules.decoupled import DECOUPLED
 from rayl2o.rules.dm import DM
 from rayl2o.rules.gru import Gru
 from rayl2o.rules.lion import Lion
+from rayl2o.rules.named import card_of, is_named, named_rules, read_named
 from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.rnnprop_extra import RnnPropExtra
 from rayl2o.rules.scale import Scale
@@ -63,7 +64,7 @@ GROUP = Group(
     noun="rule",
     key="kind",
     members=("kind", "needs", "coordinatewise", "state_size", "init_phi", "init_state", "update", "sequence"),
-    built_in=frozenset({*KINDS, *PRESETS, SYMBOLIC}),
+    built_in=frozenset({*KINDS, *PRESETS, SYMBOLIC, *named_rules()}),
 )
 """Rules of other distributions."""
 
@@ -123,7 +124,7 @@ def parse_rule(text: str) -> Rule:
             or out of range.
     """
     name, colon, rest = (part.strip() for part in text.partition(":"))
-    if name in {*(rule.kind for rule in _LEARNED), SYMBOLIC, *PRESETS}:
+    if name in {*(rule.kind for rule in _LEARNED), SYMBOLIC, *PRESETS} or is_named(name):
         raise UserError("this rule has weights or a formula of its own", value=name, mend="give its rule file instead")
     factory = _factory(name)
     settings: dict[str, str] = {}
@@ -143,6 +144,7 @@ def rules() -> list[RuleInfo]:
     found = [_info(name, BUILT_IN, make(name, {}), _summary(kind)) for name, kind in KINDS.items()]
     found += [_info(name, BUILT_IN, make(name, {}), preset.summary) for name, preset in PRESETS.items()]
     found.append(RuleInfo(SYMBOLIC, BUILT_IN, "A formula over gradient signals, with lags and moving averages."))
+    found += [_from_card(name) for name in named_rules()]
     return found + [_from_plugin(plugin) for plugin in plugins(GROUP)]
 
 
@@ -162,6 +164,13 @@ def _symbolic(settings: Mapping[str, Any]) -> Rule:
             "a symbolic rule needs a formula", value=dict(settings), mend="give one, like formula='-0.01*g'"
         )
     return SymbolicRule.from_formula(settings["formula"], **{k: v for k, v in settings.items() if k != "formula"})
+
+
+def _from_card(name: str) -> RuleInfo:
+    """A shipped formula: as text ``NAME`` or ``NAME:gain=0.1,clamp=0.05``."""
+    rule = read_named(name)
+    defaults = {"gain": rule.gain, "clamp": rule.clamp}
+    return RuleInfo(name, BUILT_IN, str(card_of(name)["summary"]), defaults, state_bytes=4 * rule.state_size)
 
 
 def _from_plugin(plugin: Plugin) -> RuleInfo:

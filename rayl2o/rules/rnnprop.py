@@ -118,6 +118,18 @@ class RnnProp:
         y, last = unroll(self.network, phi, features, rows[2:])
         return self._displacement(y), {"coord": pack(torch.cat((torch.stack((m, v)), last)))}
 
+    def features(self, phi: Mapping[str, Tensor], grads: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """What the network sees over gradients ``[U, N]`` from the fresh state: ``m_tilde`` and ``g_tilde [U, N]``."""
+        m, v = torch.zeros_like(grads[0]), torch.zeros_like(grads[0])
+        means, squares = [], []
+        for grad in grads:
+            m, v = ema(m, grad, self.beta1), ema_of_square(v, grad, self.beta2)
+            means.append(m)
+            squares.append(v)
+        step = torch.arange(len(grads), dtype=grads.dtype, device=grads.device)[:, None]
+        m_tilde, g_tilde = self._features(grads, torch.stack(means), torch.stack(squares), step)
+        return {"m_tilde": m_tilde, "g_tilde": g_tilde}
+
     def _features(self, grad: Tensor, m: Tensor, v: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         scale = safe_sqrt(v) / torch.sqrt(bias_correction(self.beta2, step, grad)) + self.eps
         return m / (scale * bias_correction(self.beta1, step, grad)), grad / scale

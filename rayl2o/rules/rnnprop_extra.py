@@ -91,6 +91,14 @@ class RnnPropExtra(RnnProp):
         last = torch.cat((torch.stack((means[-1], squares[-1], n[-1], w[-1])), recurrent))
         return self._displacement(y), {"coord": pack(last)}
 
+    def features(self, phi: Mapping[str, Tensor], grads: Tensor) -> dict[str, Tensor]:
+        """As of RNNprop, with ``n_tilde``."""
+        powers = _powers(phi, grads)
+        start = torch.zeros_like(grads[0])
+        n, w = _running(start, powers[0], self.beta1), _running(start, powers[1], self.beta2)
+        step = torch.arange(len(grads), dtype=grads.dtype, device=grads.device)[:, None]
+        return {**super().features(phi, grads), "n_tilde": self._extra(n, w, step)}
+
     def _extra(self, n: Tensor, w: Tensor, step: Tensor) -> Tensor:
         scale = safe_sqrt(w) / torch.sqrt(bias_correction(self.beta2, step, w)) + self.eps
         return n / (scale * bias_correction(self.beta1, step, n))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rayl2o.rules.nodes import Binary, Const, Node, Unary, Var, fold
-from rayl2o.rules.operands import Lag, Operand, Signal
+from rayl2o.rules.operands import Lag, Operand, Signal, Variable
 from rayl2o.rules.operators import OPERATORS
 
 _SUM, _PRODUCT, _SIGN, _ATOM = 1, 2, 3, 4  # how tightly the outermost operator binds
@@ -107,6 +107,9 @@ def _latex_number(value: float, digits: int) -> str:
 
 
 def _latex_operand(operand: Operand) -> str:
+    if isinstance(operand, Variable):
+        name = operand.name.replace("_", r"\_")
+        return rf"\mathrm{{{name}}}"
     symbol = _LATEX_SIGNALS[operand.signal]
     if operand.signal == "t":
         return symbol
@@ -118,6 +121,8 @@ def _latex_operand(operand: Operand) -> str:
 
 
 def _pretty_operand(operand: Operand) -> str:
+    if isinstance(operand, Variable):
+        return operand.name
     symbol = _PRETTY_SIGNALS[operand.signal]
     if isinstance(operand, Signal):
         return symbol

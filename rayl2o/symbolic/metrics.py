@@ -1,4 +1,4 @@
-"""How well a formula fits, how far back a rule looks, how complex it is: R2, TPF and MC of S, for formulas and networks."""
+"""How well a formula fits and how far back a rule looks: R2, eq. 3 of S, and slopes where eq. 3 does not apply."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rayl2o.errors import UserError
 from rayl2o.layout import Layout
 from rayl2o.rules.base import Inputs, Rule
 from rayl2o.rules.expression import Expression
-from rayl2o.rules.operands import Ema, Lag, Operand, OperandBank, Signal
+from rayl2o.rules.operands import Operand, OperandBank, Signal
 from rayl2o.rules.rnnprop import RnnProp
+from rayl2o.symbolic.filters import FilterTerm, responses
 from rayl2o.symbolic.table import Floats
 from rayl2o.symbolic.trajectories import Trajectories
 
@@ -33,15 +34,7 @@ def r2(y: Floats, predicted: Floats) -> float:
 
 def impulse_response(terms: Mapping[Operand, float], horizon: int = HORIZON) -> dict[str, Floats]:
     """c_i = d output[t] / d signal[t-i] of a linear rule, ``[horizon]`` per signal; an average spreads over all lags."""
-    lags = np.arange(horizon)
-    response: dict[str, Floats] = {}
-    for operand, weight in terms.items():
-        if isinstance(operand, Ema):
-            part = (1 - operand.beta) * operand.beta**lags
-        else:
-            part = (lags == (operand.lag if isinstance(operand, Lag) else 0)).astype(np.float64)
-        response[operand.signal] = response.get(operand.signal, np.zeros(horizon)) + weight * part
-    return response
+    return responses((FilterTerm(operand, weight) for operand, weight in terms.items()), horizon)
 
 
 def tpf_of(weights: Floats) -> float:
@@ -85,7 +78,7 @@ def sensitivity(
         return deltas, new["coord"]
 
     state = rule.init_state(phi, layout, 1, dtype=grad.dtype)["coord"][0]
-    slopes = _mean_slopes(run, state, grad[:, None], trajectories.valid, horizon, chunks)
+    slopes = mean_slopes(run, state, grad[:, None], trajectories.valid, horizon, chunks)
     return np.asarray(slopes[0], dtype=np.float64)
 
 
@@ -105,11 +98,11 @@ def feature_sensitivity(
         return torch.stack(outputs), state
 
     state = features.new_zeros(rule.network.state_size, features.shape[2])
-    slopes = _mean_slopes(run, state, features, trajectories.valid, horizon, chunks)
+    slopes = mean_slopes(run, state, features, trajectories.valid, horizon, chunks)
     return {"m_tilde": slopes[0], "g_tilde": slopes[1]}
 
 
-def _mean_slopes(
+def mean_slopes(
     run: Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]],
     state: Tensor,
     inputs: Tensor,

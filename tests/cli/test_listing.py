@@ -11,7 +11,7 @@ NAMES = {
     "presets": {"quickstart"},
     "suites": {"mlp-transfer"},
     "studies": {"which-gradient", "dm-alive"},
-    "engines": {"linear"},
+    "engines": {"evolved", "linear", "operon", "pysr", "template"},
 }
 COMPOSED = {"mixture", "augmented", "random-mlp"}
 """Made of other tasks, or draw their sizes."""

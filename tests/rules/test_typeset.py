@@ -82,3 +82,9 @@ def test_nested_formulas_stay_linear_in_length() -> None:
     for _ in range(80):
         text = f"ssqrt({text})"
     assert len(latex(parse_expression(text).root)) < 80 * 40
+
+
+def test_a_column_of_a_table_stands_as_its_name() -> None:
+    formula = parse_expression("2*step_size + x1", columns=("step_size", "x1"))
+    assert formula.latex() == r"2 \, \mathrm{step\_size} + \mathrm{x1}"
+    assert formula.pretty() == "2 step_size + x1"

@@ -1,0 +1,76 @@
+"""``rayl2o regress``: symbolic regression of a table of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from rayl2o.cli.options import Json, one_thread
+from rayl2o.cli.output import number, output
+from rayl2o.errors import UserError
+
+if TYPE_CHECKING:
+    from rayl2o.symbolic.regress import Regression
+
+
+def verb(
+    file: Annotated[
+        Path, typer.Argument(metavar="TABLE.parquet", help="Numbers: a column is an input, one is the target.")
+    ],
+    target: Annotated[str, typer.Option("--target", help="The column to explain.")],
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", help="A table of the same columns to score on; it chooses nothing.", show_default=False),
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="One of 'rayl2o list engines'.")] = "evolved",
+    cpu_s: Annotated[float, typer.Option("--cpu-s", help="Ceiling of CPU seconds of the search.")] = 30.0,
+    nodes: Annotated[int, typer.Option("--nodes", help="Nodes of the largest formula.")] = 60,
+    offset: Annotated[bool, typer.Option(help="Allow a constant term, where the engine has the choice.")] = True,
+    seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no number.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Find formulas for a column of a table, from the simplest to the best."""
+    if not cpu_s > 0 or nodes < 1:
+        raise UserError(
+            "--cpu-s and --nodes must be positive", value=f"{cpu_s:g}, {nodes}", mend="e.g. --cpu-s 30 --nodes 60"
+        )
+    one_thread()
+    from rayl2o.cli.progress import waiting
+    from rayl2o.evaluate.pmap import process_map
+    from rayl2o.symbolic.columns_file import read_columns
+    from rayl2o.symbolic.engines.base import Budget
+    from rayl2o.symbolic.engines.registry import engine as engine_of
+    from rayl2o.symbolic.engines.registry import has_setting
+    from rayl2o.symbolic.regress import regress
+
+    with output(as_json) as says:
+        chosen = engine_of(engine, {"offset": offset} if has_setting(engine, "offset") else {})
+        table = read_columns(file, target)
+        tested = None if test is None else read_columns(test, target)
+        with waiting(f"searching with {engine}", says.err):
+            pmap = process_map(workers) if workers > 1 else map
+            found = regress(table, chosen, Budget(cpu_s, nodes), seed, tested, pmap, offset)
+        front = [one.to_json() for one in found.front]
+        says.result({"front": front, "recommended": found.recommended, "cpu_s": found.cpu_s}, _table(found, target))
+
+
+def _table(found: Regression, target: str) -> Table:
+    caption = "* recommended: the simplest stable one near the best on rows that were not fitted"
+    table = Table(title=f"{target} =", caption=caption)
+    for name in ("", "nodes", "R2", "MSE", "test MSE", "stable", "formula"):
+        table.add_column(
+            name, justify="right" if name in ("nodes", "R2", "MSE", "test MSE") else "left", overflow="fold"
+        )
+    for i, one in enumerate(found.front):
+        mark = "*" if i == found.recommended else ""
+        error = "" if one.mse_test is None else number(one.mse_test)
+        cells = (mark, str(one.expression.complexity), number(one.r2, 4), number(one.mse_train), error)
+        table.add_row(
+            *map(Text, (*cells, "yes" if one.stable else "no", one.expression.pretty(4))), style="bold" if mark else ""
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Engines of symbolic regression, all behind the interface of ``base.py``."""
