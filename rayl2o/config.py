@@ -27,13 +27,10 @@ from rayl2o.unroll.settings import CURVATURE, EXACT, FIRST_ORDER
 
 _SIZE_LIMIT = 1 << 16
 DEFAULT_CREDIT = {
-    "rnnprop": EXACT,
-    "rnnprop-small": EXACT,
-    "rnnprop-extra": EXACT,
-    "dm": CURVATURE,
-    "dm-small": CURVATURE,
+    **dict.fromkeys(("rnnprop", "rnnprop-small", "rnnprop-extra", "mlp"), EXACT),
+    **dict.fromkeys(("dm", "dm-small"), CURVATURE),
 }
-"""Credit of a config that names none, by its rule: what trained best in the study ``which-gradient``; first order elsewhere."""
+"""Credit of a config that names none, by its rule: what trained best in equal updates in the study ``which-gradient``."""
 _MENDS = {
     "int_type": "give a whole number",
     "float_type": "give a number",

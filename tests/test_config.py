@@ -202,6 +202,7 @@ def test_a_gpu_is_for_one_process() -> None:
         ({"rule": {"kind": "dm"}}, "curvature"),
         ({"rule": {"kind": "dm"}, "estimator": "bptt"}, "exact"),
         ({"rule": {"kind": "gru"}}, "first_order"),
+        ({"rule": {"kind": "mlp"}}, "exact"),
         ({"rule": {"kind": "dm"}, "unroll": {"credit": "first_order"}}, "first_order"),
         ({"unroll": {"credit_horizon": 80}}, "first_order"),
         ({"unroll": {"discount": 0.9}}, "first_order"),
