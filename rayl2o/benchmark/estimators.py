@@ -36,7 +36,7 @@ LARGE = 1000
 """Coordinates from which on it pays to sample."""
 FEW, MANY = (1, 4), (64, 1024)
 """Instances side by side, of networks and of quadratics."""
-PARTICLES = 16
+PARTICLES = 4
 DRAWS = 8
 
 
