@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+os.environ.pop("COLUMNS", None)  # xdist names its workers a terminal's width: piped output would be cut to it
 torch.set_num_threads(1)
 torch.set_flush_denormal(True)
 
