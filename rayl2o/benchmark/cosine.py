@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from rayl2o.meta.learner import meta_gradient
@@ -23,18 +21,5 @@ def redrawn(rule: Rule, phi: Phi, full: Segment, count: int, draw: int) -> Phi:
     """The gradient from ``count`` coordinates of each instance of a segment that has them all, drawn by importance."""
     scores = full.credit.square().sum(1).sqrt()
     rows = [draw_importance(scores[k], count, generator("benchmark", "coords", draw, k)) for k in range(full.k)]
-    coords = torch.stack([row[0] for row in rows])
-    at = coords.long()
-    states = full.coord_state
-    columns = {
-        name: getattr(full, name).gather(2, at[:, None].expand(-1, full.steps, -1))
-        for name in ("grad", "credit", "delta")
-    }
-    kept = replace(
-        full,
-        coords=coords,
-        weight=torch.stack([row[1] for row in rows]),
-        coord_state=states.gather(1, at[..., None].expand(-1, -1, states.shape[-1])),
-        **columns,
-    )
+    kept = full.at(torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]))
     return meta_gradient(rule, phi, [kept])[0]

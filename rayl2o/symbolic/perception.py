@@ -14,10 +14,9 @@ from rayl2o.errors import UserError
 from rayl2o.rules.base import Rule
 from rayl2o.rules.expression import Expression
 from rayl2o.rules.operands import OperandBank, Signal
-from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.filters import filter_terms, response_of, responses
-from rayl2o.symbolic.metrics import HORIZON, feature_sensitivity, mean_slopes, sensitivity, tpf_of
+from rayl2o.symbolic.metrics import HORIZON, mean_slopes, sensitivity, tpf_of
 from rayl2o.symbolic.table import Floats
 from rayl2o.symbolic.trajectories import Trajectories
 
@@ -82,8 +81,6 @@ def perceive(rule: Rule, phi: Mapping[str, Tensor], trajectories: Trajectories, 
         return perceive_formula((rule.with_phi(phi) if phi else rule).expression, trajectories, horizon)
     if isinstance(rule, Featured):
         return Perception(_featured(rule, phi, trajectories, horizon), SENSITIVITY)
-    if isinstance(rule, RnnProp):
-        return Perception(feature_sensitivity(rule, phi, trajectories, horizon), SENSITIVITY)
     return Perception({"g": sensitivity(rule, phi, trajectories, horizon)}, SENSITIVITY)
 
 

@@ -182,15 +182,7 @@ def _sampled(segment: Segment, config: UnrollConfig, ticket: Ticket, task: TaskB
     if config.sampling == "all":
         return segment
     scores = segment.credit.square().sum(1).sqrt()
-    coords, weight = _coordinates(config, ticket, task, scores, segment.source.start_step)
-    index = coords.long()
-    states = segment.coord_state
-    columns = {
-        name: getattr(segment, name).gather(2, index[:, None].expand(-1, config.steps, -1))
-        for name in ("grad", "credit", "delta")
-    }
-    state = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
-    return replace(segment, coords=coords, weight=weight, coord_state=state, **columns)
+    return segment.at(*_coordinates(config, ticket, task, scores, segment.source.start_step))
 
 
 def provenance(ticket: Ticket, begin: SlotState, version: int) -> Provenance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -89,6 +89,16 @@ class Segment:
     def key(self) -> tuple[int, int, int]:
         """(slot, ordinal, segment): the order in which the learner concatenates."""
         return (self.source.slot, self.source.ordinal, self.source.segment)
+
+    def at(self, coords: Tensor, weight: Tensor) -> Segment:
+        """Of a segment that has all coordinates in order: the one that keeps ``coords [K, C]`` with ``weight [K, C]``."""
+        index, states = coords.long(), self.coord_state
+        columns = {
+            name: getattr(self, name).gather(2, index[:, None].expand(-1, self.steps, -1))
+            for name in ("grad", "credit", "delta")
+        }
+        state = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
+        return replace(self, coords=coords, weight=weight, coord_state=state, **columns)
 
     def nbytes(self) -> int:
         """Bytes of all tensors, as they would cross a process."""
