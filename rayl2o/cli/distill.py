@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from rayl2o.cli.options import Data, Json, Out, Settings, Task, Workers, first_free, one_thread
-from rayl2o.cli.output import number, output
+from rayl2o.cli.options import Address, Data, Json, Out, Runtime, Settings, Task, Workers, first_free, one_thread
+from rayl2o.cli.output import Output, number, output
 from rayl2o.errors import UserError
 
 if TYPE_CHECKING:
     from rayl2o.rules.files import LoadedRule
     from rayl2o.symbolic.distill import Distillation
+    from rayl2o.symbolic.distill_config import DistillConfig
+    from rayl2o.symbolic.tables import Tables
 
 
 def verb(
@@ -26,19 +30,40 @@ def verb(
         int | None,
         typer.Option("--horizon", min=20, help="Steps the formula is meant for; default: as trained, else 1000."),
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20.")
+    ] = "evolved",
+    cpu_s: Annotated[float, typer.Option("--cpu-s", help="Ceiling of CPU seconds of one search.")] = 10.0,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Nodes of the largest formula.")] = 100,
+    searches: Annotated[int, typer.Option("--searches", min=1, help="Searches from different seeds, merged.")] = 1,
+    operands: Annotated[
+        str, typer.Option("--operands", help="ema (current value and averages) or paper (20 lags).")
+    ] = "ema",
+    signals: Annotated[
+        list[str] | None,
+        typer.Option("--signal", help="Read this one; repeatable; default: by the rule's kind.", show_default=False),
+    ] = None,
+    sampling: Annotated[
+        str, typer.Option("--sampling", help="strata (even over tensors and time) or windows (S's code).")
+    ] = "strata",
+    rows: Annotated[int, typer.Option("--rows", min=40, help="Rows of each table.")] = 5000,
+    tables: Annotated[bool, typer.Option("--tables", help="Keep the tables as Parquet files.")] = False,
     updates: Annotated[int, typer.Option("--updates", min=0, help="Updates of fine-tuning; 0 turns it off.")] = 150,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Every draw derives from it.")] = 0,
+    runtime: Runtime = None,
+    address: Address = None,
     workers: Workers = 1,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Distil a learned rule into formulas; the folder holds the front and the distilled, gained and tuned rules."""
     one_thread()
-    from rayl2o.cli.front_table import columns_table, front_table
+    from rayl2o.cli.engine_argument import parsed
     from rayl2o.cli.progress import waiting
     from rayl2o.cli.rule_argument import load
-    from rayl2o.evaluate.pmap import process_map
-    from rayl2o.symbolic.distill import DistillConfig, distill
+    from rayl2o.symbolic.distill import distill
+    from rayl2o.symbolic.distill_config import DistillConfig
+    from rayl2o.symbolic.engines.base import Budget
     from rayl2o.symbolic.finetune import FinetuneConfig
 
     with output(as_json) as says:
@@ -48,25 +73,97 @@ def verb(
                 "only a learned rule can be distilled", value=rule, mend="name a run, or a file with weights"
             )
         name, chosen, trained = _task(loaded, task, data, settings or [])
-        steps = horizon if horizon is not None else trained
         folder = out if out is not None else first_free(Path("runs"), "distill")
         if (folder / FRONT).exists():
             raise UserError("the folder holds a distillation already", value=str(folder), mend="give another --out")
-        config = DistillConfig(seed=seed, horizon=steps, finetune=FinetuneConfig(updates=updates))
-        with waiting(f"distilling {rule} on {name}, horizon {steps}", says.err):
-            found = distill(loaded.rule, loaded.phi, chosen, config, map if workers == 1 else process_map(workers))
-        card = {"distilled_from": rule, "task": name, "horizon": steps, "seed": seed}
-        files = _write(folder, found, card)
-        data_out: dict[str, Any] = {**found.to_json(), "front": str(folder / FRONT), "rules": files}
-        says.result(
-            data_out,
-            front_table(found.front, found.selected),
-            columns_table(found.to_json()),
-            *_ending(found, files, rule, name),
+        searched, changes = parsed(engine)
+        config = DistillConfig(
+            seed=seed,
+            horizon=horizon if horizon is not None else trained,
+            mode=operands,
+            signals=tuple(signals or ()),
+            sampling=sampling,
+            collect=max(2, -(-rows // ROWS_PER_RUN)),
+            per_tensor=16 if rows <= 2 * ROWS_PER_RUN else 64,
+            rows=rows,
+            engine=searched,
+            engine_settings=changes,
+            budget=Budget(cpu_s, nodes),
+            search_seeds=tuple(range(searches)),
+            finetune=FinetuneConfig(updates=updates),
         )
+        with _spread(runtime, address, workers) as pmap, waiting(_title(rule, name, config), says.err):
+            keep = _keeper(folder) if tables else None
+            found = distill(loaded.rule, loaded.phi, chosen, config, pmap, keep)
+        card = {"distilled_from": rule, "task": name, "horizon": config.horizon, "seed": seed, "engine": engine}
+        _tell(says, folder, found, card)
 
 
 FRONT = "front.json"
+ROWS_PER_RUN = 20_000
+"""Above so many rows for each of two runs, more runs are recorded, and more coordinates of each tensor."""
+
+
+def _title(rule: str, task: str, config: DistillConfig) -> str:
+    return f"distilling {rule} on {task}, horizon {config.horizon}, by {config.engine}"
+
+
+@contextmanager
+def _spread(runtime: str | None, address: str | None, workers: int) -> Iterator[Any]:
+    """An ordered map in this process, in processes of this machine, or on Ray."""
+    from rayl2o.cli.train import placed
+    from rayl2o.evaluate.pmap import process_map
+    from rayl2o.runtime import RuntimeConfig
+
+    kind = runtime if runtime is not None else ("cluster" if address else "inline")
+    if kind == "inline":
+        yield map if workers == 1 else process_map(workers)
+        return
+    where = {"kind": kind, "address": address, "workers": workers}
+    place = placed(RuntimeConfig(), where)
+    from rayl2o.cluster.connect import connected
+    from rayl2o.cluster.pmap import ray_map
+
+    with connected(place):
+        yield ray_map()
+
+
+def _keeper(folder: Path) -> Any:
+    """Writes tables as soon as they are recorded: a search that fails does not cost them."""
+
+    def keep(tables: Tables) -> None:
+        from rayl2o.symbolic.table_file import write_table
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("train", "val", "test", "stretched"):
+            table = getattr(tables, name)
+            if table is not None:
+                write_table(folder / f"{name}.parquet", table)
+
+    return keep
+
+
+def _tell(says: Output, folder: Path, found: Distillation, card: dict[str, Any]) -> None:
+    from rayl2o.cli.front_table import columns_table, front_table, row
+
+    files = _write(folder, found, card)
+    for failed, why in found.failures.items():
+        says.err.print(f"warning: {failed} failed, the front is that of the others: {why}", markup=False)
+    members = found.front.candidates
+    data: dict[str, Any] = {
+        **found.to_json(),
+        "front": [row(i, candidate) for i, candidate in enumerate(members)],
+        "selected": next(i for i, c in enumerate(members) if c.expression == found.selected.expression),
+        "formula": str(found.selected.expression),
+        "file": str(folder / FRONT),
+        "rules": files,
+    }
+    says.result(
+        data,
+        front_table(found.front, found.selected),
+        columns_table(found.to_json()),
+        *_ending(found, files, card["distilled_from"], card["task"]),
+    )
 
 
 def _task(loaded: LoadedRule, task: str | None, data: str | None, settings: list[str]) -> tuple[str, Any, int]:

@@ -15,6 +15,29 @@ if TYPE_CHECKING:
     from rayl2o.symbolic.front import Front
 
 
+def row(index: int, candidate: Candidate) -> dict[str, Any]:
+    """A member as ``distill --json`` and ``symbols --json`` give it: ``r2`` on rows that decided nothing."""
+    return {
+        "index": index,
+        "complexity": candidate.complexity,
+        "buffers": candidate.buffers,
+        "engine": candidate.engine,
+        "r2": candidate.r2,
+        "r2_train": candidate.r2_train,
+        "r2_val": candidate.r2_val,
+        "r2_early": candidate.r2_early,
+        "r2_late": candidate.r2_late,
+        "r2_stretched": candidate.r2_stretched,
+        "closed_loop": candidate.closed_loop,
+        "closed_loop_runs": candidate.closed_loop_runs,
+        "diverged": candidate.diverged,
+        "stable": candidate.stable,
+        "tpf": dict(candidate.tpf),
+        "formula": str(candidate.expression),
+        "flagged": [reason.to_json() for reason in candidate.flagged],
+    }
+
+
 def front_table(front: Front, selected: Candidate | None) -> Table:
     """One line per candidate by rising complexity; the one selected in closed loop is marked."""
     table = Table(title="front: complexity against held-out rows, judged in closed loop")
@@ -28,7 +51,7 @@ def front_table(front: Front, selected: Candidate | None) -> Table:
             f"{'>' if chosen else ''}{i}",
             str(candidate.complexity),
             str(candidate.buffers),
-            number(candidate.r2_val, 3),
+            number(candidate.r2, 3),
             loss,
             candidate.expression.pretty(),
             style="bold green" if chosen else None,

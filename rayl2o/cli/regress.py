@@ -26,7 +26,12 @@ def verb(
         Path | None,
         typer.Option("--test", help="A table of the same columns to score on; it chooses nothing.", show_default=False),
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="One of 'rayl2o list engines'.")] = "evolved",
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A column to leave out; repeatable.", show_default=False)
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20.")
+    ] = "evolved",
     cpu_s: Annotated[float, typer.Option("--cpu-s", help="Ceiling of CPU seconds of the search.")] = 30.0,
     nodes: Annotated[int, typer.Option("--nodes", help="Nodes of the largest formula.")] = 60,
     offset: Annotated[bool, typer.Option(help="Allow a constant term, where the engine has the choice.")] = True,
@@ -40,6 +45,7 @@ def verb(
             "--cpu-s and --nodes must be positive", value=f"{cpu_s:g}, {nodes}", mend="e.g. --cpu-s 30 --nodes 60"
         )
     one_thread()
+    from rayl2o.cli.engine_argument import parsed
     from rayl2o.cli.progress import waiting
     from rayl2o.evaluate.pmap import process_map
     from rayl2o.symbolic.columns_file import read_columns
@@ -49,9 +55,10 @@ def verb(
     from rayl2o.symbolic.regress import regress
 
     with output(as_json) as says:
-        chosen = engine_of(engine, {"offset": offset} if has_setting(engine, "offset") else {})
-        table = read_columns(file, target)
-        tested = None if test is None else read_columns(test, target)
+        name, changes = parsed(engine)
+        chosen = engine_of(name, {**({"offset": offset} if has_setting(name, "offset") else {}), **changes})
+        table = read_columns(file, target, without or ())
+        tested = None if test is None else read_columns(test, target, without or ())
         with waiting(f"searching with {engine}", says.err):
             pmap = process_map(workers) if workers > 1 else map
             found = regress(table, chosen, Budget(cpu_s, nodes), seed, tested, pmap, offset)

@@ -33,14 +33,14 @@ def verb(
     if out is not None and pick is None:
         raise UserError("--out saves one candidate", value=str(out), mend="say which with --pick")
     one_thread()
-    from rayl2o.cli.front_table import columns_table, front_table
+    from rayl2o.cli.front_table import columns_table, front_table, row
     from rayl2o.symbolic.candidate import Candidate
     from rayl2o.symbolic.front import Front
 
     with output(as_json) as says:
         data = read(folder)
         front, selected = Front.from_json(data.get("front")), Candidate.from_json(data.get("selected"))
-        rows = [_row(i, c, selected) for i, c in enumerate(front.candidates)]
+        rows = [{**row(i, c), "selected": c.expression == selected.expression} for i, c in enumerate(front.candidates)]
         refused = [{"formula": str(c.expression), "reasons": [r.to_json() for r in c.refused]} for c in front.refused]
         result: dict[str, Any] = {"front": rows, "refused": refused}
         if pick is None:
@@ -72,20 +72,6 @@ def read(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or any(name not in data for name in columns):
         raise UserError("the file holds no distillation", value=str(path), mend=_MEND)
     return data
-
-
-def _row(i: int, candidate: Candidate, selected: Candidate) -> dict[str, Any]:
-    return {
-        "index": i,
-        "complexity": candidate.complexity,
-        "buffers": candidate.buffers,
-        "r2": candidate.r2_val,
-        "mean_loss": candidate.closed_loop,
-        "diverged": candidate.diverged,
-        "selected": candidate.expression == selected.expression,
-        "formula": str(candidate.expression),
-        "flagged": [reason.to_json() for reason in candidate.flagged],
-    }
 
 
 def _picked(front: Front, pick: int) -> Candidate:

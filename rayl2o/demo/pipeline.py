@@ -28,7 +28,8 @@ from rayl2o.evaluate.table import result_table
 from rayl2o.evaluate.tuning import Tuned, TuningJob, tune_all
 from rayl2o.rules.files import LoadedRule, save_rule
 from rayl2o.run import TrainResult, trained_rule
-from rayl2o.symbolic.distill import Distillation, DistillConfig, distill
+from rayl2o.symbolic.distill import Distillation, distill
+from rayl2o.symbolic.distill_config import DistillConfig
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.draw import one_of_each

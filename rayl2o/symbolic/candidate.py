@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rayl2o.errors import UserError
 from rayl2o.rules.expression import Expression
 from rayl2o.rules.symbolic import SymbolicRule
-from rayl2o.symbolic.guards import Reason, inspect
+from rayl2o.symbolic.guards import STRETCH, Reason, inspect
 from rayl2o.symbolic.metrics import r2
-from rayl2o.symbolic.table import EARLY, LATE, Floats, Table
+from rayl2o.symbolic.sampling import EARLY, LATE
+from rayl2o.symbolic.table import Floats, Table
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,19 @@ class Candidate:
         expression: In the rule's own units: the displacement, scales folded back.
         engine: Who found it.
         clamp: max |y| of the training trajectories; shipped with the rule.
-        r2_train, r2_val: On training rows; on held-out rows of other runs.
-        r2_early, r2_late: Of the held-out rows, those of the early and of the late period.
-        r2_tensors: Of the held-out rows, by tensor.
-        r2_runs: Of the held-out rows, by run: a network may behave unlike itself in one of them.
+        r2_train, r2_val: On training rows; on validation rows, of other runs, which decide what enters the front.
+        r2_early, r2_late: Of the reported rows (test rows, which decide nothing; validation rows where there are none), those of
+            the early and of the late period.
+        r2_tensors: Of the reported rows, by tensor.
+        r2_runs: Of the reported rows, by run: a network may behave unlike itself in one of them.
+        r2_test: On test rows; None if there are none.
+        r2_stretched: On test rows with all gradients times 3, against the network's answers to those; None if there are none.
         refused: Why it must not be run; empty if it may.
         flagged: What to be careful of.
         closed_loop: Mean loss over the horizon on the selection runs (the task's unit); None if it was not run.
+        closed_loop_runs: The same run by run: its spread.
         diverged: How many of its selection runs diverged.
+        tpf: How far back it looks, in steps by signal (S, eq. 3); empty where it was not measured.
     """
 
     expression: Expression
@@ -49,6 +55,20 @@ class Candidate:
     flagged: tuple[Reason, ...] = ()
     closed_loop: float | None = None
     diverged: int = 0
+    r2_test: float | None = None
+    r2_stretched: float | None = None
+    closed_loop_runs: tuple[float, ...] = ()
+    tpf: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def r2(self) -> float:
+        """What may be reported: on test rows, or on validation rows where there are none."""
+        return self.r2_val if self.r2_test is None else self.r2_test
+
+    @property
+    def stable(self) -> bool:
+        """Not refused, sane at stretched inputs, and no closed-loop run diverged."""
+        return not self.refused and not self.diverged and all(reason.name != STRETCH for reason in self.flagged)
 
     @property
     def complexity(self) -> int:
@@ -81,6 +101,11 @@ class Candidate:
             "flagged": [reason.to_json() for reason in self.flagged],
             "closed_loop": None if self.closed_loop is None else _number(self.closed_loop),
             "diverged": self.diverged,
+            "r2_test": None if self.r2_test is None else _number(self.r2_test),
+            "r2_stretched": None if self.r2_stretched is None else _number(self.r2_stretched),
+            "closed_loop_runs": [_number(value) for value in self.closed_loop_runs],
+            "tpf": {name: _number(value) for name, value in self.tpf.items()},
+            "stable": self.stable,
         }
 
     @classmethod
@@ -106,32 +131,63 @@ class Candidate:
                 flagged=_reasons(fields["flagged"]),
                 closed_loop=None if fields["closed_loop"] is None else _score(fields["closed_loop"]),
                 diverged=int(_score(fields["diverged"])),
+                r2_test=_maybe(fields.get("r2_test")),
+                r2_stretched=_maybe(fields.get("r2_stretched")),
+                closed_loop_runs=tuple(
+                    _score(v) for v in _list(fields.get("closed_loop_runs", []), "closed_loop_runs")
+                ),
+                tpf={str(k): _score(v) for k, v in record(fields.get("tpf", {}), "tpf").items()},
             )
         except KeyError as missing:
             raise UserError("a candidate lacks a field", value=missing.args[0], mend="distil again") from None
 
 
-def assess(expression: Expression, train: Table, val: Table, engine: str) -> Candidate:
+def assess(
+    expression: Expression,
+    train: Table,
+    val: Table,
+    engine: str,
+    test: Table | None = None,
+    stretched: Table | None = None,
+) -> Candidate:
     """Re-scores and guards one formula: what an engine says of its own is never trusted."""
+    candidate = scored(expression, train, val, engine, test, stretched)
+    verdict = inspect(candidate.rule(), train)
+    return replace(candidate, refused=verdict.refused, flagged=verdict.flagged)
+
+
+def scored(
+    expression: Expression,
+    train: Table,
+    val: Table,
+    engine: str,
+    test: Table | None = None,
+    stretched: Table | None = None,
+) -> Candidate:
+    """The scores alone, nothing refused."""
     clamp = train.y_limit
-    on_train, on_val = predict(expression, train, clamp), predict(expression, val, clamp)
+    shown = val if test is None else test
+    predicted = predict(expression, shown, clamp)
 
     def part(rows: NDArray[np.bool_]) -> float:
-        return r2(val.y[rows], on_val[rows])
+        return r2(shown.y[rows], predicted[rows])
 
-    candidate = Candidate(
+    def of(table: Table) -> float:
+        return r2(table.y, predict(expression, table, clamp))
+
+    return Candidate(
         expression=expression,
         engine=engine,
         clamp=clamp,
-        r2_train=r2(train.y, on_train),
-        r2_val=r2(val.y, on_val),
-        r2_early=part(val.period == EARLY),
-        r2_late=part(val.period == LATE),
-        r2_tensors={name: part(val.tensor == i) for i, name in enumerate(val.tensors)},
-        r2_runs=tuple(part(val.run == run) for run in np.unique(val.run)),
+        r2_train=of(train),
+        r2_val=of(val),
+        r2_early=part(shown.period == EARLY),
+        r2_late=part(shown.period == LATE),
+        r2_tensors={name: part(shown.tensor == i) for i, name in enumerate(shown.tensors)},
+        r2_runs=tuple(part(shown.run == run) for run in np.unique(shown.run)),
+        r2_test=None if test is None else r2(test.y, predicted),
+        r2_stretched=None if stretched is None else of(stretched),
     )
-    verdict = inspect(candidate.rule(), train)
-    return replace(candidate, refused=verdict.refused, flagged=verdict.flagged)
 
 
 def predict(expression: Expression, table: Table, clamp: float) -> Floats:
@@ -153,6 +209,10 @@ def record(data: object, what: str) -> Mapping[str, Any]:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _maybe(value: object) -> float | None:
+    return None if value is None else _score(value)
 
 
 def _score(value: object) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from rayl2o.symbolic.regress import Columns
 MAX_ROWS = 1_000_000
 
 
-def read_columns(path: Path, target: str) -> Columns:
-    """All columns but the target as inputs, float64.
+def read_columns(path: Path, target: str, without: Collection[str] = ()) -> Columns:
+    """All columns but the target and those named in ``without`` as inputs, float64.
 
     Raises:
         UserError: If the file cannot be read as Parquet, has no such target, a column is no number or has nulls, or there
@@ -37,7 +38,10 @@ def read_columns(path: Path, target: str) -> Columns:
         raise unknown_name("target column", target, table.column_names)
     if len(set(table.column_names)) != len(table.column_names):
         raise UserError(f"{path} names a column twice", value=table.column_names, mend="rename one")
-    inputs = tuple(name for name in table.column_names if name != target)
+    for name in without:
+        if name not in table.column_names:
+            raise unknown_name("column to leave out", name, table.column_names)
+    inputs = tuple(name for name in table.column_names if name != target and name not in without)
     if not inputs:
         raise UserError(f"{path} has no column beside the target", value=target, mend="give inputs too")
     return Columns(inputs, np.stack([_numbers(table, name) for name in inputs], axis=1), _numbers(table, target))

@@ -6,8 +6,8 @@ Distilled, gained and tuned are three results in three columns: a tuned rule is 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,74 +15,53 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.rules.base import Rule
-from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.candidate import Candidate, predict
-from rayl2o.symbolic.finetune import FinetuneConfig, Tuned, coefficient_scales, finetune
+from rayl2o.symbolic.complexity import mapping_complexity
+from rayl2o.symbolic.distill_config import DistillConfig
+from rayl2o.symbolic.engines.base import Engine, Pmap
+from rayl2o.symbolic.engines.registry import engine
+from rayl2o.symbolic.finetune import Tuned, coefficient_scales, finetune
 from rayl2o.symbolic.front import Front
-from rayl2o.symbolic.linear import LinearConfig, fit
-from rayl2o.symbolic.metrics import feature_sensitivity, r2, sensitivity, tpf, tpf_of
+from rayl2o.symbolic.metrics import HORIZON, r2, sensitivity, tpf, tpf_of
+from rayl2o.symbolic.perception import perceive, perceive_formula
 from rayl2o.symbolic.runs import ROLES, Runs
-from rayl2o.symbolic.selection import Gain, Pmap, Score, score, search_gain, select
-from rayl2o.symbolic.table import Table, make_table, operands_of
-from rayl2o.symbolic.trajectories import Trajectories, collect
+from rayl2o.symbolic.search import merged, search
+from rayl2o.symbolic.selection import Gain, Job, Score, run_job, score, search_gain, select
+from rayl2o.symbolic.table import Table
+from rayl2o.symbolic.tables import Tables, record
+from rayl2o.symbolic.trajectories import Trajectories
 from rayl2o.tasks.base import TaskFamily
 
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Settings of a distillation.
-
-    Attributes:
-        seed: Every draw derives from it and from the role it is for; roles never share runs.
-        horizon: Inner steps for which the formula is meant: length of every run and episode.
-        mode: Operands, ``ema`` or ``paper`` (see :func:`~rayl2o.symbolic.table.operands_of`).
-        collect, validate, select, tune: Runs per role: fitting, held-out rows, choosing in closed loop, fine-tuning.
-        rows: Rows of each table.
-        per_tensor: Coordinates recorded per tensor and run.
-        linear: The engine.
-        candidates: Members of the front that are run in closed loop.
-        tolerance: The simplest candidate within this share of the best mean loss is selected.
-        gains: Grid of the one-gain control: lowest, highest, points; 0 points turn it off.
-        finetune: Fine-tuning; 0 updates turn it off.
-        mc_threshold: Held-out R2 at which MC is read off the front.
-    """
-
-    seed: int = 0
-    horizon: int = 1000
-    mode: str = "ema"
-    collect: int = 2
-    validate: int = 2
-    select: int = 3
-    tune: int = 2
-    rows: int = 5000
-    per_tensor: int = 16
-    linear: LinearConfig = field(default_factory=LinearConfig)
-    candidates: int = 8
-    tolerance: float = 0.02
-    gains: tuple[float, float, int] = (0.5, 5.0, 7)
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    mc_threshold: float = 0.8
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "collect", "validate", "select", "tune", "rows", "per_tensor", "candidates"):
-            if getattr(self, name) < 1:
-                raise UserError(
-                    f"distil.{name} must be at least 1", value=getattr(self, name), mend="leave it at its default"
-                )
+_COLUMNS = 64
+"""Coordinates on which the TPF of front members is measured."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the three columns: a rule, how it does on the selection runs, how well it still imitates the network."""
+    """One of the three columns.
+
+    Attributes:
+        rule: It.
+        score: On the selection runs, on which it was chosen.
+        held_out: On runs that chose nothing: what may be quoted.
+        r2: How well it still imitates the network, on test rows.
+    """
 
     rule: SymbolicRule
     score: Score
+    held_out: Score
     r2: float
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-able data."""
-        return {"rule": self.rule.to_json(), "score": self.score.to_json(), "r2": self.r2, "buffers": self.rule.buffers}
+        return {
+            "rule": self.rule.to_json(),
+            "score": self.score.to_json(),
+            "held_out": self.held_out.to_json(),
+            "r2": self.r2,
+            "buffers": self.rule.buffers,
+        }
 
 
 @dataclass(frozen=True)
@@ -91,7 +70,7 @@ class Measures:
 
     Attributes:
         network_tpf: Of the learned rule, by its sensitivity to past gradients.
-        network_signal_tpf: Of RNNprop, by its sensitivity to its own features; empty for other rules.
+        network_signal_tpf: Of rules that feed features to a network, by its sensitivity to those; empty for other rules.
         formula_tpf: Of the distilled formula, likewise: the two can be compared.
         signal_tpf: Of the distilled formula by eq. 3, per signal; empty if it is not linear.
         mc: Nodes of the simplest front member with held-out R2 >= ``mc_threshold``; None if none reaches it.
@@ -122,16 +101,20 @@ class Distillation:
         front: Candidates with closed-loop scores, and those refused.
         selected: The candidate chosen in closed loop.
         network: The learned rule's own score on the selection runs.
+        network_held_out: The same on runs that chose nothing.
         distilled, gained, tuned: Three columns; None where turned off.
         gain: The line search; None if turned off.
         tuning: The fine-tuning; None if turned off.
         measures: TPF and MC.
         seconds: Wall seconds by stage.
+        cpu_s: CPU seconds of the searches.
+        failures: Engines that failed, with what they said; the others' front is what there is.
     """
 
     front: Front
     selected: Candidate
     network: Score
+    network_held_out: Score
     distilled: Variant
     gained: Variant | None
     tuned: Variant | None
@@ -139,6 +122,8 @@ class Distillation:
     tuning: Tuned | None
     measures: Measures
     seconds: Mapping[str, float]
+    cpu_s: float
+    failures: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-able data, for reports; rules and front have readers of their own."""
@@ -147,37 +132,24 @@ class Distillation:
             "front": self.front.to_json(),
             "selected": self.selected.to_json(),
             "network": self.network.to_json(),
+            "network_held_out": self.network_held_out.to_json(),
             **{name: None if column is None else column.to_json() for name, column in columns.items()},
             "gains": None if self.gain is None else [list(point) for point in self.gain.tried],
             "tuning": None if self.tuning is None else [list(point) for point in self.tuning.history],
             "measures": self.measures.to_json(),
             "seconds": dict(self.seconds),
+            "cpu_s": self.cpu_s,
+            "failures": dict(self.failures),
         }
 
 
-def runs_of(family: TaskFamily, config: DistillConfig) -> dict[str, Runs]:
-    """The runs of every role."""
-    return {role: Runs(family, config.seed, role, getattr(config, role)) for role in ROLES}
-
-
-def tables(
-    rule: Rule, phi: Mapping[str, Tensor], family: TaskFamily, config: DistillConfig
-) -> tuple[Table, Table, Trajectories]:
-    """Training table, held-out table (of other runs), and the held-out trajectories."""
-    runs, operands = runs_of(family, config), operands_of(rule.kind, config.mode)
-    fitted, held_out = (
-        collect(rule, phi, runs[role], config.horizon, config.per_tensor, config.seed)
-        for role in ("collect", "validate")
-    )
-    return (
-        make_table(fitted, operands, config.rows, config.seed),
-        make_table(held_out, operands, config.rows, config.seed),
-        held_out,
-    )
-
-
 def distill(
-    rule: Rule, phi: Mapping[str, Tensor], family: TaskFamily, config: DistillConfig | None = None, pmap: Pmap = map
+    rule: Rule,
+    phi: Mapping[str, Tensor],
+    family: TaskFamily,
+    config: DistillConfig | None = None,
+    pmap: Pmap = map,
+    keep: Callable[[Tables], None] | None = None,
 ) -> Distillation:
     """Distils a learned rule on tasks of a family.
 
@@ -185,16 +157,24 @@ def distill(
         rule, phi: A coordinate-wise rule with its weights.
         family: Tasks on which it is recorded, selected and tuned.
         config: Settings.
-        pmap: Runs the closed-loop jobs, in order.
+        pmap: Runs recordings, the islands of a search and closed-loop jobs, in order; the result does not depend on it.
+        keep: Told the tables before any search.
 
     Raises:
-        UserError: If the rule is not coordinate-wise, diverges at once, or no formula passes guards and closed loop.
+        UserError: If the rule is not coordinate-wise, diverges at once, the engine cannot run here, or no formula passes guards
+            and closed loop.
     """
     config = config or DistillConfig()
-    runs, clock = runs_of(family, config), _Clock()
-    train, val, trajectories = tables(rule, phi, family, config)
+    engines = [
+        engine("linear"),
+        *([] if config.engine == "linear" else [engine(config.engine, config.engine_settings)]),
+    ]
+    runs, clock = {role: Runs(family, config.seed, role, getattr(config, role)) for role in ROLES}, _Clock()
+    recorded = record(rule, phi, family, config, pmap)
+    if keep is not None:
+        keep(recorded.tables)
     clock.lap("record")
-    front = fit(train, val, config.linear)
+    front, cpu_s, failures = _searched(engines, recorded.tables, config, pmap)
     clock.lap("fit")
     network = score(rule, phi, runs["select"], config.horizon)
     chosen = select(front, runs["select"], config.horizon, config.candidates, config.tolerance, pmap)
@@ -202,21 +182,35 @@ def distill(
     plain = chosen.chosen.rule(name="distilled")
     gain = _gain(plain, runs["select"], config)
     clock.lap("gain")
-    tuning = _tune(plain, gain, runs, config, train)
+    tuning = _tune(plain, gain, runs, config, recorded.tables.train)
     clock.lap("tune")
-    measures = _measures(rule, phi, plain, chosen.front, trajectories, config)
+    columns = [(plain, chosen.score)]
+    columns += [] if gain is None else [(replace(plain, gain=gain.gain, name="gained"), gain.score)]
+    columns += [] if tuning is None else [(replace(tuning.rule, name="tuned"), tuning.score)]
+    jobs = [Job(column, {}, runs["report"], config.horizon) for column, _ in columns]
+    network_held_out, *held_out = pmap(run_job, [Job(rule, phi, runs["report"], config.horizon), *jobs])
+    clock.lap("report")
+    measured = _looks_back(chosen.front, recorded.trajectories)
+    measures = _measures(rule, phi, plain, measured, recorded.trajectories, config)
     clock.lap("measure")
+    variants = {
+        column.name: Variant(column, result, unseen, _fidelity(column, recorded.tables))
+        for (column, result), unseen in zip(columns, held_out, strict=True)
+    }
     return Distillation(
-        front=chosen.front,
-        selected=chosen.chosen,
+        front=measured,
+        selected=next(c for c in measured.candidates if c.expression == chosen.chosen.expression),
         network=network,
-        distilled=_variant(plain, chosen.score, val),
-        gained=None if gain is None else _variant(replace(plain, gain=gain.gain, name="gained"), gain.score, val),
-        tuned=None if tuning is None else _variant(replace(tuning.rule, name="tuned"), tuning.score, val),
+        network_held_out=network_held_out,
+        distilled=variants["distilled"],
+        gained=variants.get("gained"),
+        tuned=variants.get("tuned"),
         gain=gain,
         tuning=tuning,
         measures=measures,
         seconds=clock.seconds,
+        cpu_s=cpu_s,
+        failures=failures,
     )
 
 
@@ -231,6 +225,28 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[name] = now - self._last
         self._last = now
+
+
+def _searched(
+    engines: Sequence[Engine], tables: Tables, config: DistillConfig, pmap: Pmap
+) -> tuple[Front, float, dict[str, str]]:
+    """One front of all engines, the CPU seconds, and what those said that failed: the rest goes on without them.
+
+    Raises:
+        UserError: If all failed.
+    """
+    fronts, failures, cpu_s = [], {}, 0.0
+    for one in engines:
+        try:
+            found = search(tables, one, config.budget, config.search_seeds if one.name != "linear" else (0,), pmap)
+        except UserError as error:
+            failures[one.name] = str(error)
+            continue
+        fronts.append(found.front)
+        cpu_s += found.cpu_s
+    if not fronts:
+        raise UserError("every engine failed", value=failures, mend="distil with another engine or operands")
+    return merged(fronts), cpu_s, failures
 
 
 def _gain(plain: SymbolicRule, held_out: Runs, config: DistillConfig) -> Gain | None:
@@ -252,15 +268,21 @@ def _tune(
     return finetune(start, runs["tune"], runs["select"], config.horizon, config.finetune, scales)
 
 
-def _fidelity(rule: SymbolicRule, val: Table) -> float:
-    """Held-out R2 of the whole rule against the network, gain included."""
+def _fidelity(rule: SymbolicRule, tables: Tables) -> float:
+    """R2 of the whole rule against the network on test rows, gain included."""
     if rule.clamp is None:
         raise ValueError("a distilled rule ships with its clamp")
-    return r2(val.y, rule.gain * predict(rule.expression, val, rule.clamp))
+    rows = tables.val if tables.test is None else tables.test
+    return r2(rows.y, rule.gain * predict(rule.expression, rows, rule.clamp))
 
 
-def _variant(rule: SymbolicRule, result: Score, val: Table) -> Variant:
-    return Variant(rule, result, _fidelity(rule, val))
+def _looks_back(front: Front, trajectories: Trajectories) -> Front:
+    """The front with the TPF of each member."""
+    some = trajectories.columns(torch.arange(len(trajectories.valid)) % -(-len(trajectories.valid) // _COLUMNS) == 0)
+    if some.steps < HORIZON:
+        return front
+    members = [replace(c, tpf=perceive_formula(c.expression, some).tpf) for c in front.candidates]
+    return replace(front, candidates=tuple(members))
 
 
 def _measures(
@@ -273,12 +295,12 @@ def _measures(
 ) -> Measures:
     formula_phi = plain.init_phi(torch.Generator())
     linear = plain.expression.linear_terms() is not None
-    features = feature_sensitivity(rule, phi, trajectories) if isinstance(rule, RnnProp) else {}
+    perceived = perceive(rule, phi, trajectories).tpf
     return Measures(
         network_tpf=tpf_of(sensitivity(rule, phi, trajectories)),
-        network_signal_tpf={signal: tpf_of(weights) for signal, weights in features.items()},
+        network_signal_tpf=perceived if perceived.keys() != {"g"} else {},
         formula_tpf=tpf_of(sensitivity(plain, formula_phi, trajectories)),
         signal_tpf=tpf(plain.expression) if linear else {},
-        mc=front.mapping_complexity(config.mc_threshold),
+        mc=mapping_complexity(front.candidates, 1.0 - config.mc_threshold).nodes,
         mc_threshold=config.mc_threshold,
     )

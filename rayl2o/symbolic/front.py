@@ -41,18 +41,8 @@ class Front:
                 kept.append(candidate)
                 best = candidate.r2_val
             else:
-                reason = Reason(
-                    NOT_MONOTONE, f"held-out R2 {candidate.r2_val:.4f}, but a simpler formula has {best:.4f}"
-                )
-                out.append(replace(candidate, refused=(reason,)))
+                out.append(not_monotone(candidate, best))
         return cls(tuple(kept), tuple(out))
-
-    def mapping_complexity(self, threshold: float) -> int | None:
-        """MC of S: complexity of the simplest candidate with held-out R2 >= ``threshold``; None if none reaches it.
-
-        S never states its threshold, and counts some rules otherwise (SGD as 1, here 3 nodes): quote the threshold with it.
-        """
-        return next((c.complexity for c in self.candidates if c.r2_val >= threshold), None)
 
     def thin(self, count: int) -> tuple[Candidate, ...]:
         """At most ``count`` candidates, evenly spread over the front, both ends kept."""
@@ -90,3 +80,9 @@ class Front:
             raise UserError("a front needs lists of candidates and refused", value=sorted(fields), mend="distil again")
         kept, out = ([Candidate.from_json(item) for item in part] for part in parts if isinstance(part, list))
         return cls(tuple(kept), tuple(out))
+
+
+def not_monotone(candidate: Candidate, best: float) -> Candidate:
+    """The candidate refused because a simpler formula has ``best``."""
+    reason = Reason(NOT_MONOTONE, f"held-out R2 {candidate.r2_val:.4f}, but a simpler formula has {best:.4f}")
+    return replace(candidate, refused=(reason,))

@@ -16,6 +16,7 @@ from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.table import Table
 
 ASCENT = "ascent"
+BLOW_UP = "blow_up"
 POSITIVE_GAIN = "positive_gain"
 STRETCH = "stretch"
 NO_CLAMP = "no_clamp"
@@ -26,6 +27,10 @@ MAGNITUDES = tuple(10.0 ** (exponent / 4) for exponent in range(-32, 9))
 STRETCH_FACTOR = 3.0
 STRETCH_FLAGGED, STRETCH_REFUSED = 30.0, 1000.0
 """What 3x inputs may give, in units of max |y|, before the clamp: a linear rule gives 3, rules that blew up 1e3 to 1e5."""
+BLOWN = 100.0
+"""Largest step after the gradient has gone to 0, in units of the largest step while it was there: a sound rule stays near 1."""
+QUIET = 40
+"""Steps of zero gradient that are looked at."""
 SETTLED = 1e-6
 MAX_SETTLING = 20_000
 GRADIENT_SIGNALS = frozenset({"g", "q", "g_tilde"})
@@ -57,7 +62,7 @@ def inspect(rule: SymbolicRule, table: Table) -> Verdict:
     gain_refused, gain_flagged = _positive_gains(rule.expression)
     stretch_refused, stretch_flagged = _stretched(rule.expression, table)
     return Verdict(
-        refused=(*_ascents(rule), *gain_refused, *stretch_refused),
+        refused=(*_responses(rule), *gain_refused, *stretch_refused),
         flagged=(*gain_flagged, *stretch_flagged, *_clamps(rule, table)),
     )
 
@@ -67,15 +72,20 @@ def constant_response(rule: SymbolicRule, magnitudes: tuple[float, ...] = MAGNIT
 
     Run until the slowest average has forgotten all but 1e-6 of its start.
     """
+    return _pushed(rule, magnitudes, 0)[-1].reshape(2, -1)
+
+
+def _pushed(rule: SymbolicRule, magnitudes: tuple[float, ...], quiet: int) -> Tensor:
+    """Displacements ``[settling_steps + quiet, 2 M]`` under gradients +m and -m that go to 0 for the last ``quiet`` steps."""
     grad = torch.tensor([magnitudes, [-m for m in magnitudes]], dtype=torch.float64).flatten()
     steps = settling_steps(rule.expression.operands)
+    grads = grad.expand(steps + quiet, -1).clone()
+    grads[steps:] = 0.0
     phi = rule.init_phi(torch.Generator(), dtype=torch.float64)
     state = rule.init_state(phi, Layout.flat(len(grad)), 1, dtype=torch.float64)
-    time = torch.arange(steps, dtype=torch.float64)[:, None]
-    inputs = Inputs(grad=grad.expand(steps, -1), step=time)
+    inputs = Inputs(grad=grads, step=torch.arange(steps + quiet, dtype=torch.float64)[:, None])
     with torch.no_grad():
-        deltas, _ = rule.sequence(phi, inputs, {"coord": state["coord"][0]})
-    return deltas[-1].reshape(2, -1)
+        return rule.sequence(phi, inputs, {"coord": state["coord"][0]})[0]
 
 
 def settling_steps(operands: tuple[Operand, ...]) -> int:
@@ -97,8 +107,35 @@ def steady_gains(expression: Expression) -> dict[str, float] | None:
     return gains
 
 
-def _ascents(rule: SymbolicRule) -> tuple[Reason, ...]:
-    response = constant_response(rule)
+def _responses(rule: SymbolicRule) -> tuple[Reason, ...]:
+    """What a gradient that stays, and then goes to 0, brings to light."""
+    pushed = _pushed(rule, MAGNITUDES, QUIET)
+    settled = len(pushed) - QUIET
+    ascents = _ascents(pushed[settled - 1].reshape(2, -1))
+    after = blow_up(pushed[:settled, : len(MAGNITUDES)], pushed[settled:, : len(MAGNITUDES)])
+    return ascents if after is None else (*ascents, Reason(BLOW_UP, after))
+
+
+def blow_up(before: Tensor, after: Tensor) -> str | None:
+    """What is wrong with steps ``after [Q, M]`` a constant gradient of each of :data:`MAGNITUDES` had steps ``before [S, M]``."""
+    ratio = after.abs().amax(0) / before.abs().amax(0).clamp(min=1e-300)
+    if bool((ratio <= BLOWN).all()):  # a NaN does not pass
+        return None
+    worst = int(torch.nan_to_num(ratio, nan=torch.inf).argmax())
+    size = float(after[:, worst].abs().amax())
+    return (
+        f"when a gradient of {MAGNITUDES[worst]:.3g} goes to 0 the step grows to {size:.3g}, "
+        f"{float(ratio[worst]):.3g} times what it was"
+    )
+
+
+def quiet_verdict(rule: SymbolicRule) -> str | None:
+    """:func:`blow_up` of a rule; None if it is sound."""
+    pushed = _pushed(rule, MAGNITUDES, QUIET)[:, : len(MAGNITUDES)]
+    return blow_up(pushed[:-QUIET], pushed[-QUIET:])
+
+
+def _ascents(response: Tensor) -> tuple[Reason, ...]:
     uphill = torch.cat([response[0], -response[1]])
     worst = int(uphill.argmax())
     if uphill[worst] <= 1e-9 * response.abs().max():  # a NaN does not pass

@@ -1,63 +1,13 @@
-"""The linear engine: no offset, orthogonal matching pursuit on scaled operands, and ridge on all of them.
-
-Deterministic, under a CPU second. On published learned optimizers no engine has yet beaten it in closed loop, so it is what
-every engine must beat.
-"""
+"""Sparse linear fits: orthogonal matching pursuit with exchanges, ridge, least squares."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rayl2o.errors import UserError
-from rayl2o.rules.expression import Expression
-from rayl2o.symbolic.candidate import assess
-from rayl2o.symbolic.front import Front
-from rayl2o.symbolic.table import Floats, Table
-
-ENGINE = "linear"
-
-
-@dataclass(frozen=True)
-class LinearConfig:
-    """Settings of the linear engine.
-
-    Attributes:
-        terms: Numbers of terms of the sparse fits.
-        ridge: Penalty of the fit with all operands, as a share of the rows (operands have unit variance).
-        exchange: After each added term, swap chosen terms against others while that lowers the squared error, and come back
-            down by dropping terms: averages of one signal are so alike that the greedy choice alone is often poor.
-    """
-
-    terms: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
-    ridge: float = 1e-4
-    exchange: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.terms or min(self.terms) < 1:
-            raise UserError("the numbers of terms must be positive", value=self.terms, mend="use (1, 2, 3, 4, 6, 8)")
-        if not self.ridge > 0:
-            raise UserError("the ridge penalty must be positive", value=self.ridge, mend="use 1e-4")
-
-
-def fit(train: Table, val: Table, config: LinearConfig | None = None) -> Front:
-    """Fits on ``train``, scores on ``val``, guards, and returns the front. No offset: it would move dead coordinates too."""
-    config = config or LinearConfig()
-    x, y = train.x / train.x_scale, train.y / train.y_scale
-    counts = sorted({k for k in config.terms if k < x.shape[1]})
-    fits = pursue(x, y, counts, config.exchange)
-    fits.append((tuple(range(x.shape[1])), ridge(x, y, config.ridge)))
-    unit = train.y_scale / train.x_scale
-    expressions = [
-        Expression.linear(
-            {train.operands[i]: float(w * unit[i]) for i, w in zip(chosen, weights, strict=True) if w != 0}
-        )
-        for chosen, weights in fits
-        if np.any(weights != 0)
-    ]
-    return Front.of(assess(expression, train, val, ENGINE) for expression in dict.fromkeys(expressions))
+Floats = NDArray[np.float64]
 
 
 def pursue(x: Floats, y: Floats, counts: Sequence[int], exchange: bool = True) -> list[tuple[tuple[int, ...], Floats]]:
@@ -69,7 +19,8 @@ def pursue(x: Floats, y: Floats, counts: Sequence[int], exchange: bool = True) -
         x: ``[R, P]``.
         y: ``[R]``.
         counts: Numbers of terms.
-        exchange: See :class:`LinearConfig`; the plain greedy pursuit if off.
+        exchange: After each added term, swap chosen terms against others while that lowers the squared error, and come back
+            down by dropping terms: averages of one signal are so alike that the greedy choice alone is often poor.
     """
     norms = np.sqrt((x * x).sum(0))
     norms[norms == 0] = np.inf

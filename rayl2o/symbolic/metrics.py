@@ -13,8 +13,7 @@ from rayl2o.errors import UserError
 from rayl2o.layout import Layout
 from rayl2o.rules.base import Inputs, Rule
 from rayl2o.rules.expression import Expression
-from rayl2o.rules.operands import Operand, OperandBank, Signal
-from rayl2o.rules.rnnprop import RnnProp
+from rayl2o.rules.operands import Operand
 from rayl2o.symbolic.filters import FilterTerm, responses
 from rayl2o.symbolic.table import Floats
 from rayl2o.symbolic.trajectories import Trajectories
@@ -80,26 +79,6 @@ def sensitivity(
     state = rule.init_state(phi, layout, 1, dtype=grad.dtype)["coord"][0]
     slopes = mean_slopes(run, state, grad[:, None], trajectories.valid, horizon, chunks)
     return np.asarray(slopes[0], dtype=np.float64)
-
-
-def feature_sensitivity(
-    rule: RnnProp, phi: Mapping[str, Tensor], trajectories: Trajectories, horizon: int = HORIZON, chunks: int = 16
-) -> dict[str, Floats]:
-    """As :func:`sensitivity`, to RNNprop's own inputs m~ and g~ (S, Table 3: "RP @ m~", "RP @ g~"): slopes of the network."""
-    bank = OperandBank((Signal("m_tilde"), Signal("g_tilde")))
-    features = torch.stack(list(bank.run(trajectories.grad).values()), dim=1)
-
-    def run(window: Tensor, start: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        del start
-        outputs = []
-        for now in window:
-            y, state = rule.network.step(phi, list(now), state)
-            outputs.append(rule.output_scale * torch.tanh(y))
-        return torch.stack(outputs), state
-
-    state = features.new_zeros(rule.network.state_size, features.shape[2])
-    slopes = mean_slopes(run, state, features, trajectories.valid, horizon, chunks)
-    return {"m_tilde": slopes[0], "g_tilde": slopes[1]}
 
 
 def mean_slopes(

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from rayl2o.errors import UserError
 from rayl2o.rules.expression import Expression
-from rayl2o.rules.nodes import Binary, Const, Node, Unary, Var, fold, rebuild
+from rayl2o.rules.nodes import Const, Node, rebuild
 from rayl2o.rules.operands import Operand, column_operand
+from rayl2o.symbolic.engines.asking import ask, understood
 from rayl2o.symbolic.engines.base import Budget, Data, Engine, Floats, Pmap
+from rayl2o.symbolic.folding import folded, scaled
 from rayl2o.symbolic.metrics import r2
 
 BLOCKS = 20
@@ -120,8 +122,9 @@ def regress(
     block = np.arange(len(table.y)) * BLOCKS // len(table.y)
     held_out = block % HELD_OUT == HELD_OUT - 1
     fit, val = (Data(names, x[rows], table.y[rows] / y_scale, block[rows]) for rows in (~held_out, held_out))
-    scaled = engine.fit(fit, val, budget, seed, pmap)
-    formulas = [_unscaled(formula, table.names, x_scale, y_scale) for formula in scaled]
+    formulas, _ = understood(
+        ask(engine, fit, val, budget, seed, pmap), lambda one: _unscaled(one, table.names, x_scale, y_scale)
+    )
     front = _front(formulas, table, held_out, test)
     chosen = _recommended(front, float(table.y[held_out].var()))
     return Regression(tuple(found for found, _ in front), chosen, time.process_time() - begun)
@@ -158,23 +161,17 @@ def _free(names: Sequence[str]) -> str:
 
 
 def _unscaled(formula: Expression, names: Sequence[str], x_scale: Floats, y_scale: float) -> Expression:
-    """The formula in the table's own units, constants rounded: it is scored as it is printed."""
-    factors: dict[Operand, float] = {
-        column_operand(name): 1.0 / float(scale) for name, scale in zip(names, x_scale, strict=True)
+    """The formula in the table's own units, constants rounded: it is scored as it is printed.
+
+    Raises:
+        UserError: If the formula reads another column, or its constants leave what formulas allow.
+    """
+    leaves: dict[Operand, Node] = {
+        operand: scaled(operand, float(scale))
+        for operand, scale in zip(map(column_operand, names), x_scale, strict=True)
     }
-
-    def combine(node: Node, arguments: tuple[Node, ...]) -> Node:
-        if isinstance(node, Var):
-            if node.operand not in factors:
-                return Const(1.0)  # the column of ones
-            factor = factors[node.operand]
-            return node if factor == 1.0 else Binary("*", Const(factor), node)
-        if isinstance(node, Unary):
-            return Unary(node.op, *arguments)
-        return Binary(node.op, *arguments) if isinstance(node, Binary) else node
-
-    root = fold(formula.root, combine)
-    whole = Expression(root if y_scale == 1.0 else Binary("*", Const(y_scale), root)).simplify()
+    leaves[column_operand(_free(names))] = Const(1.0)
+    whole = folded(formula, leaves, y_scale)
     return Expression(rebuild(whole.root, [float(f"{value:.{DIGITS}g}") for value in whole.constants]))
 
 

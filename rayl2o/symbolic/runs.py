@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from rayl2o.seeds import derive_seed, generator
 from rayl2o.tasks.base import TaskBatch, TaskFamily, TaskSpec
 from rayl2o.unroll.closed_loop import Curves, closed_loop
 
-ROLES = ("collect", "validate", "select", "tune")
+ROLES = ("collect", "validate", "test", "select", "tune", "report")
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Runs:
         seed: Seed of the distillation.
         role: What the runs are for, one of :data:`ROLES`; different roles never share a draw.
         count: How many, at least 1.
+        first: Number of the first of them: runs 4 to 7 are the same whether 0 to 3 are run beside them or elsewhere.
     """
 
     family: TaskFamily
     seed: int
     role: str
     count: int
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -38,9 +40,21 @@ class Runs:
         if self.count < 1:
             raise UserError(f"the number of {self.role} runs must be positive", value=self.count, mend="use 3 or more")
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of its runs."""
+        return tuple(range(self.first, self.first + self.count))
+
+    def parts(self, size: int) -> list[Runs]:
+        """The same runs in parts of ``size`` or fewer."""
+        return [
+            replace(self, first=first, count=min(size, self.first + self.count - first))
+            for first in self.numbers[::size]
+        ]
+
     def specs(self, repeat: int = 1) -> list[TaskSpec]:
         """``repeat * count`` task specs; run i stands at rows i, i + count, i + 2 count ..."""
-        drawn = [self.family.sample(generator(self.seed, "symbolic", self.role, "task", i)) for i in range(self.count)]
+        drawn = [self.family.sample(generator(self.seed, "symbolic", self.role, "task", i)) for i in self.numbers]
         return drawn * repeat
 
     def build(self, repeat: int = 1) -> TaskBatch:
@@ -49,13 +63,13 @@ class Runs:
 
     def init_seeds(self, repeat: int = 1) -> list[int]:
         """Seeds of the initialisations, in the order of :meth:`specs`."""
-        return [derive_seed(self.seed, "symbolic", self.role, "init", i) for i in range(self.count)] * repeat
+        return [derive_seed(self.seed, "symbolic", self.role, "init", i) for i in self.numbers] * repeat
 
     def batch_seeds(self, repeat: int = 1) -> Callable[[int], list[int]]:
         """Step to minibatch seeds, in the order of :meth:`specs`; repeats of a run see the same minibatches."""
 
         def seeds(step: int) -> list[int]:
-            return [derive_seed(self.seed, "symbolic", self.role, "batch", i, step) for i in range(self.count)] * repeat
+            return [derive_seed(self.seed, "symbolic", self.role, "batch", i, step) for i in self.numbers] * repeat
 
         return seeds
 

@@ -6,7 +6,7 @@ runs over the intended horizon, and the mean loss decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,9 @@ from rayl2o.errors import UserError
 from rayl2o.rules.base import Phi, Rule
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.candidate import Candidate
+from rayl2o.symbolic.engines.base import Pmap
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.runs import Runs, play
-
-Pmap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""An ordered map, such as the built-in one."""
 
 TAIL = 20
 """Losses averaged at the end of a run (the papers' mark)."""
@@ -69,16 +67,18 @@ def scores(rule: Rule, phi: Mapping[str, Tensor], runs: Runs, steps: int, settin
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One candidate to run: plain data, so that a ``pmap`` may send it anywhere."""
+class Job:
+    """A rule to run: plain data, so that a ``pmap`` may send it anywhere. ``phi`` may be empty for a formula as it stands."""
 
-    rule: SymbolicRule
+    rule: Rule
+    phi: Mapping[str, Tensor]
     runs: Runs
     steps: int
 
 
-def _run(job: _Job) -> Score:
-    return score(job.rule, job.rule.init_phi(torch.Generator()), job.runs, job.steps)
+def run_job(job: Job) -> Score:
+    """:func:`score` of a job."""
+    return score(job.rule, job.phi or job.rule.init_phi(torch.Generator()), job.runs, job.steps)
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,17 @@ def select(front: Front, runs: Runs, steps: int, most: int = 8, tolerance: float
         reasons = sorted({reason.name for candidate in front.refused for reason in candidate.refused})
         raise UserError("no candidate passed the guards", value=reasons, mend="distil with other operands or more runs")
     picked = front.thin(most)
-    results = list(pmap(_run, [_Job(candidate.rule(), runs, steps) for candidate in picked]))
+    results = list(pmap(run_job, [Job(candidate.rule(), {}, runs, steps) for candidate in picked]))
     ran = {
-        candidate.expression: (replace(candidate, closed_loop=result.mean_loss, diverged=result.diverged), result)
+        candidate.expression: (
+            replace(
+                candidate,
+                closed_loop=result.mean_loss,
+                closed_loop_runs=result.per_run,
+                diverged=result.diverged,
+            ),
+            result,
+        )
         for candidate, result in zip(picked, results, strict=True)
     }
     sound = [pair for pair in ran.values() if not pair[1].diverged]

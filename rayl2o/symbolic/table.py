@@ -1,4 +1,4 @@
-"""From trajectories to a regression table: operands cut from full histories, rows drawn evenly over tensors and periods."""
+"""From trajectories to a regression table: operands cut from full histories at the rows that are drawn."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rayl2o.errors import UserError, unknown_name
-from rayl2o.rules.operands import Ema, Lag, Operand, OperandBank, Signal
-from rayl2o.seeds import generator
+from rayl2o.rules.operands import MAX_LAG, Ema, Lag, Operand, OperandBank, Signal
+from rayl2o.symbolic.engines.base import Data
+from rayl2o.symbolic.sampling import STRATA, draw
 from rayl2o.symbolic.trajectories import Trajectories
 
 BETAS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
 LAGS = 20
 """T of S: lags 0..19."""
-EARLY, LATE = 0, 1
-PERIODS = {EARLY: (0.02, 0.2), LATE: (0.5, 1.0)}
-"""Shares of the horizon from which early and late rows are drawn."""
 MODES = ("ema", "paper")
+_AT_ONCE = 512
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -38,10 +37,12 @@ class Table:
         x_scale: ``[P]``, one standard deviation per *signal*, shared by its lags and averages.
         y_scale: Standard deviation of y. Engines see ``x / x_scale`` and ``y / y_scale``; what they find is folded back.
         y_limit: max |y| over the whole trajectories that the rows are drawn from: a distilled rule is clamped there.
-        period: ``[R]``, :data:`EARLY` or :data:`LATE`.
+        period: ``[R]``, :data:`~rayl2o.symbolic.sampling.EARLY` or ``LATE``.
         tensor: ``[R]``, index into ``tensors``.
         run: ``[R]``, which run.
         tensors: Names of the tensors.
+        step: ``[R]``, updates made before the row's.
+        layer: ``[R]``, depth of the row's tensor in its network, 0 at the input.
     """
 
     operands: tuple[Operand, ...]
@@ -54,83 +55,111 @@ class Table:
     tensor: Integers
     run: Integers
     tensors: tuple[str, ...]
+    step: Integers
+    layer: Integers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What engines call the columns: ``t`` by its own name, as they treat time apart, the rest ``x0, x1, ...``."""
+        return tuple("t" if operand == Signal("t") else f"x{i}" for i, operand in enumerate(self.operands))
+
+    def data(self, unit: Table | None = None) -> Data:
+        """The rows as an engine sees them, in units of one standard deviation: those of ``unit`` (a table of the same operands).
+
+        A group is one tensor of one run.
+        """
+        unit = unit or self
+        group = self.run * max(1, len(self.tensors)) + self.tensor
+        return Data(self.names, self.x / unit.x_scale, self.y / unit.y_scale, group)
 
     def columns(self) -> dict[Operand, Tensor]:
         """The columns as an expression takes them."""
         return {operand: torch.from_numpy(self.x[:, i]) for i, operand in enumerate(self.operands)}
 
 
-def operands_of(kind: str, mode: str = "ema") -> tuple[Operand, ...]:
+def operands_of(
+    kind: str,
+    mode: str = "ema",
+    signals: Sequence[str] = (),
+    betas: Sequence[float] = BETAS,
+    lags: int = LAGS,
+) -> tuple[Operand, ...]:
     """The operands in which a rule of this kind is distilled.
 
     Args:
-        kind: ``rnnprop`` is distilled in its own features m~ and g~; every other rule in g, sign-log g and g / rms.
-        mode: ``ema`` (current value and averages at :data:`BETAS`) or ``paper`` (T = 20 lags, as S).
+        kind: RNNprop is distilled in its own features m~ and g~, the one with a third feature in g too (what n~ is made of; its
+            constants are weights, so that it is no signal); every other rule in g, sign-log g and g / rms.
+        mode: ``ema`` (current value and averages) or ``paper`` (lags, as S).
+        signals: Others than those, of :data:`~rayl2o.rules.operands.SIGNALS`; the time ``t`` comes without a past.
+        betas: Of the averages.
+        lags: T, 20 in S: lags 0..T-1.
 
     Raises:
-        UserError: On an unknown mode.
+        UserError: On an unknown mode or signal, or a beta or number of lags that is refused.
     """
-    signals = ("m_tilde", "g_tilde") if kind == "rnnprop" else ("g", "q", "g_tilde")
-    now: tuple[Operand, ...] = tuple(Signal(name) for name in signals)
+    own = {"rnnprop": ("m_tilde", "g_tilde"), "rnnprop-extra": ("m_tilde", "g_tilde", "g")}
+    chosen = tuple(dict.fromkeys(signals)) or own.get(kind, ("g", "q", "g_tilde"))
+    if mode not in MODES:
+        raise unknown_name("operand mode", mode, MODES)
+    if not 1 <= lags <= MAX_LAG + 1:
+        raise UserError("lags out of range", value=lags, mend=f"give 1 to {MAX_LAG + 1}, 20 as in S")
+    now: tuple[Operand, ...] = tuple(Signal(name) for name in chosen)
+    filtered = [name for name in chosen if name != "t"]
     if mode == "ema":
-        return now + tuple(Ema(name, beta) for name in signals for beta in BETAS)
-    if mode == "paper":
-        return now + tuple(Lag(name, lag) for name in signals for lag in range(1, LAGS))
-    raise unknown_name("operand mode", mode, MODES)
+        return now + tuple(Ema(name, beta) for name in filtered for beta in dict.fromkeys(betas))
+    return now + tuple(Lag(name, lag) for name in filtered for lag in range(1, lags))
 
 
-def make_table(trajectories: Trajectories, operands: Sequence[Operand], rows: int = 5000, seed: int = 0) -> Table:
-    """Draws about ``rows`` rows, evenly over runs, tensors and periods, and cuts the operands from the full histories.
+def make_table(
+    trajectories: Trajectories, operands: Sequence[Operand], rows: int = 5000, seed: int = 0, sampling: str = STRATA
+) -> Table:
+    """Draws about ``rows`` rows (:func:`~rayl2o.symbolic.sampling.draw`) and cuts the operands from the full histories.
 
     Raises:
         UserError: If no cell of (run, tensor, period) has a row, or the rule's answer is constant.
     """
-    bank = OperandBank(tuple(operands))
-    values = bank.run(trajectories.grad.double())
-    steps, columns, period = _draw(trajectories, rows, seed)
-    x = torch.stack([values[operand][steps, columns] for operand in bank.operands], dim=1).numpy()
-    y = trajectories.delta.double()[steps, columns].numpy()
+    operands = tuple(operands)
+    OperandBank(operands)  # refuses what is not distinct
+    steps, columns, period = draw(trajectories, rows, seed, sampling)
+    if len(steps) <= len(operands):
+        raise UserError(
+            f"fewer rows than are needed for {len(operands)} operands",
+            value=len(steps),
+            mend="record longer or more runs",
+        )
+    signals = tuple(Signal(name) for name in sorted({operand.signal for operand in operands}))
+    cut = _cut(trajectories.grad, tuple(dict.fromkeys((*operands, *signals))), steps, columns)
+    x = np.stack([cut[operand] for operand in operands], axis=1)
+    y = trajectories.delta[steps, columns].double().numpy()
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or y.std() == 0.0:
         raise UserError(
             "the rule's answer does not vary, or is not finite", value=float(y[0]), mend="check the rule's weights"
         )
-    signals = OperandBank(tuple(Signal(name) for name in sorted({o.signal for o in operands})))
-    now = signals.run(trajectories.grad.double())
-    spread = {signal.signal: float(value[steps, columns].std(correction=0)) for signal, value in now.items()}
+    spread = {signal.signal: float(cut[signal].std()) for signal in signals}
+    tensor = trajectories.tensor[columns].numpy()
     return Table(
-        operands=bank.operands,
+        operands=operands,
         x=x,
         y=y,
-        x_scale=np.array([spread[operand.signal] or 1.0 for operand in bank.operands]),
+        x_scale=np.array([spread[operand.signal] or 1.0 for operand in operands]),
         y_scale=float(y.std()),
         y_limit=float(trajectories.delta.abs().max()),
         period=period.numpy(),
-        tensor=trajectories.tensor[columns].numpy(),
+        tensor=tensor,
         run=trajectories.run[columns].numpy(),
         tensors=trajectories.tensors,
+        step=steps.numpy(),
+        layer=np.array(trajectories.depths or (0,) * len(trajectories.tensors), np.int64)[tensor],
     )
 
 
-def _draw(trajectories: Trajectories, rows: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps, columns and periods of the drawn rows, each int64 ``[R]``."""
-    draws = generator(seed, "symbolic", "rows")
-    cells = trajectories.cells()
-    share = -(-rows // (len(cells) * len(PERIODS)))
-    steps, columns, periods = [], [], []
-    time = torch.arange(trajectories.steps)[:, None]
-    for run, tensor in cells:
-        inside = (trajectories.run == run) & (trajectories.tensor == tensor)
-        for period, (first, last) in PERIODS.items():
-            window = (time >= int(first * trajectories.steps)) & (time < max(1, int(last * trajectories.steps)))
-            places = (window & inside & (time < trajectories.valid)).nonzero()
-            chosen = places[torch.randperm(len(places), generator=draws)[:share]]
-            steps.append(chosen[:, 0])
-            columns.append(chosen[:, 1])
-            periods.append(torch.full((len(chosen),), period))
-    if not sum(len(part) for part in steps):
-        raise UserError(
-            "no step of any run can be used",
-            value=trajectories.steps,
-            mend="lengthen the runs, or check that the rule is sound",
-        )
-    return torch.cat(steps), torch.cat(columns), torch.cat(periods)
+def _cut(grad: Tensor, operands: tuple[Operand, ...], steps: Tensor, columns: Tensor) -> dict[Operand, Floats]:
+    """The operands ``[R]`` at (step, column), a few columns at a time: the whole histories of all would fill the memory."""
+    bank = OperandBank(operands)
+    found = {operand: np.empty(len(steps)) for operand in operands}
+    for first in range(0, grad.shape[1], _AT_ONCE):
+        inside = (columns >= first) & (columns < first + _AT_ONCE)
+        values = bank.run(grad[:, first : first + _AT_ONCE].double())
+        for operand, rows in found.items():
+            rows[inside.numpy()] = values[operand][steps[inside], columns[inside] - first].numpy()
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class Trajectories:
         run: int64 ``[N]``, which of the runs, from 0.
         tensors: Names of the tensors.
         dead_share: Share of the recorded candidates that never saw a gradient and were left out.
+        depths: Layer index by tensor, 0 at the input; empty where it is not known.
     """
 
     grad: Tensor
@@ -38,6 +39,7 @@ class Trajectories:
     run: Tensor
     tensors: tuple[str, ...]
     dead_share: float
+    depths: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -50,14 +52,13 @@ class Trajectories:
 
     def columns(self, keep: Tensor) -> Trajectories:
         """The trajectories of the columns that a bool ``[N]`` keeps."""
-        return Trajectories(
-            self.grad[:, keep],
-            self.delta[:, keep],
-            self.valid[keep],
-            self.tensor[keep],
-            self.run[keep],
-            self.tensors,
-            self.dead_share,
+        return replace(
+            self,
+            grad=self.grad[:, keep],
+            delta=self.delta[:, keep],
+            valid=self.valid[keep],
+            tensor=self.tensor[keep],
+            run=self.run[keep],
         )
 
 
@@ -83,7 +84,7 @@ def collect(
             mend="distil dm, rnnprop or a rule like them",
         )
     layout = runs.build().layout
-    candidates = torch.stack([_candidates(layout, per_tensor, seed, run) for run in range(runs.count)])
+    candidates = torch.stack([_candidates(layout, per_tensor, seed, run) for run in runs.numbers])
     grads: list[Tensor] = []
     deltas: list[Tensor] = []
 
@@ -108,9 +109,10 @@ def collect(
         torch.where(counted, delta, 0.0),
         valid,
         layout.tensor_index()[candidates].flatten(),
-        torch.arange(runs.count).repeat_interleave(width),
+        torch.tensor(runs.numbers).repeat_interleave(width),
         layout.names,
         0.0,
+        layout.depths,
     )
     return _live(everything, per_tensor)
 
@@ -139,7 +141,4 @@ def _live(everything: Trajectories, per_tensor: int) -> Trajectories:
     for run, tensor in everything.cells():
         inside = live & (everything.run == run) & (everything.tensor == tensor)
         keep &= ~(inside & (inside.cumsum(0) > per_tensor))
-    kept = everything.columns(keep)
-    return Trajectories(
-        kept.grad, kept.delta, kept.valid, kept.tensor, kept.run, kept.tensors, float((~live).double().mean())
-    )
+    return replace(everything.columns(keep), dead_share=float((~live).double().mean()))

@@ -30,6 +30,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def distilled(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``distill`` makes of the run."""
     folder = tmp_path_factory.mktemp("distilled") / "formula"
-    said = rayl2o("distill", run, "--horizon", "40", "--updates", "4", "--out", folder, "--json")
+    said = rayl2o("distill", run, "--horizon", "40", "--updates", "4", "--engine", "linear", "--out", folder, "--json")
     assert said.code == 0, said.err
     return folder

@@ -26,17 +26,24 @@ def test_the_formulas_run(distilled: Path) -> None:
 
 
 def test_the_tasks_of_the_run_are_taken_and_the_json_says_so(run: Path, distilled: Path, tmp_path: Path) -> None:
-    said = rayl2o("distill", run, "--horizon", "40", "--updates", "4", "--out", tmp_path / "again", "--json")
+    said = rayl2o(
+        "distill", run, "--horizon", "40", "--updates", "4", "--engine", "linear", "--out", tmp_path / "again", "--json"
+    )
     data = said.json
     first = json.loads((distilled / "front.json").read_text())
-    assert data["selected"] == first["selected"]
-    assert data["front"] == str(tmp_path / "again" / "front.json")
+    assert data["file"] == str(tmp_path / "again" / "front.json")
+    chosen = data["front"][data["selected"]]
+    assert chosen["formula"] == data["formula"] == first["selected"]["formula"]
+    assert {"complexity", "r2", "closed_loop", "stable", "formula"} <= set(chosen)
+    assert chosen["stable"] is True
+    assert len(chosen["closed_loop_runs"]) == 3
+    assert data["cpu_s"] > 0
     assert set(data["rules"]) == {"distilled", "gained", "tuned"}
     assert all(Path(path).is_file() for path in data["rules"].values())
 
 
 def test_people_see_the_front_and_the_columns(run: Path, tmp_path: Path) -> None:
-    said = rayl2o("distill", run, "--horizon", "20", "--updates", "0", "--out", tmp_path / "out")
+    said = rayl2o("distill", run, "--horizon", "20", "--updates", "0", "--engine", "linear", "--out", tmp_path / "out")
     assert said.code == 0, said.err
     for part in ("front", "nodes", "network", "distilled", "gained", str(tmp_path / "out")):
         assert part in said.out.replace("\n", "")

@@ -13,7 +13,8 @@ from rayl2o.errors import UserError
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.candidate import Candidate, assess, predict
 from rayl2o.symbolic.guards import ASCENT, Reason
-from rayl2o.symbolic.table import EARLY, Table, make_table, operands_of
+from rayl2o.symbolic.sampling import EARLY
+from rayl2o.symbolic.table import Table, make_table, operands_of
 from tests.symbolic.recorded import recorded
 
 TRUE = SymbolicRule.from_formula("-0.1*q - 0.2*ema(q, 0.9)")

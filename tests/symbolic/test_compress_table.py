@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -116,10 +117,7 @@ def test_two_betas_at_their_limit_are_one_average(monkeypatch: pytest.MonkeyPatc
 def _only(table: Table, signal: str) -> Table:
     keep = [i for i, operand in enumerate(table.operands) if operand.signal == signal]
     names = tuple(table.operands[i] for i in keep)
-    return Table(
-        names, table.x[:, keep], table.y, table.x_scale[keep], table.y_scale, table.y_limit, table.period, table.tensor,
-        table.run, table.tensors,
-    )  # fmt: skip
+    return replace(table, operands=names, x=table.x[:, keep], x_scale=table.x_scale[keep])
 
 
 def test_a_rule_that_ascends_is_refused_by_name() -> None:
@@ -162,10 +160,7 @@ def test_a_window_with_a_gap_is_refused() -> None:
     train, _, _ = _tables(RP, "rnnprop", "paper")
     keep = [i for i, operand in enumerate(train.operands) if operand != Lag("m_tilde", 4)]
     names = tuple(train.operands[i] for i in keep)
-    gap = Table(
-        names, train.x[:, keep], train.y, train.x_scale[keep], train.y_scale, train.y_limit, train.period, train.tensor,
-        train.run, train.tensors,
-    )  # fmt: skip
+    gap = replace(train, operands=names, x=train.x[:, keep], x_scale=train.x_scale[keep])
     with pytest.raises(UserError, match="window with a gap"):
         with_window_averages(gap, (Ema("m_tilde", 0.5),))
 

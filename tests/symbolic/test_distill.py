@@ -13,10 +13,13 @@ from rayl2o.errors import UserError
 from rayl2o.rules.operands import Ema
 from rayl2o.rules.published import import_weights
 from rayl2o.rules.symbolic import SymbolicRule
-from rayl2o.symbolic.distill import Distillation, DistillConfig, distill, tables
+from rayl2o.symbolic.distill import Distillation, distill
+from rayl2o.symbolic.distill_config import DistillConfig
+from rayl2o.symbolic.engines.linear import Linear
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.symbolic.front import Front
-from rayl2o.symbolic.linear import fit
+from rayl2o.symbolic.search import search
+from rayl2o.symbolic.tables import record
 from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.unroll.settings import UnrollConfig
 
@@ -26,6 +29,8 @@ CONFIG = DistillConfig(
     horizon=60,
     rows=800,
     per_tensor=8,
+    report=2,
+    engine="linear",
     finetune=FinetuneConfig(updates=12, check_every=6, unroll=UnrollConfig(steps=10)),
 )
 
@@ -75,7 +80,7 @@ def test_the_result_is_plain_data_and_rules_read_back(found: Distillation) -> No
     assert Front.from_json(data["front"]) == found.front
     assert found.tuned is not None
     assert SymbolicRule.from_json(data["tuned"]["rule"]).expression == found.tuned.rule.expression
-    assert set(data["seconds"]) == {"record", "fit", "select", "gain", "tune", "measure"}
+    assert set(data["seconds"]) == {"record", "fit", "select", "gain", "tune", "report", "measure"}
 
 
 def test_same_seed_same_result_and_stages_can_be_left_out(found: Distillation) -> None:
@@ -111,8 +116,7 @@ DATA = os.environ.get("RAYL2O_DATA")
 )
 def test_published_weights_are_distilled_into_short_formulas(name: str, goals: dict[int, float]) -> None:
     rule, phi = import_weights(Path(str(DATA)) / "l2o-checkpoints" / f"{name}.safetensors")
-    train, val, _ = tables(rule, phi, MLP(), DistillConfig(horizon=200, rows=3000))
-    front = fit(train, val)
+    front = search(record(rule, phi, MLP(), DistillConfig(horizon=200, rows=3000)).tables, Linear()).front
     for nodes, goal in goals.items():
         assert max(c.r2_val for c in front.candidates if c.complexity <= nodes) >= goal
     assert all(c.buffers <= 6 for c in front.candidates if c.complexity <= 10)

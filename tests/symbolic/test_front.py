@@ -56,11 +56,6 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     assert Front.of(several) == Front.of(reversed(several))
 
 
-def test_mapping_complexity_is_the_simplest_that_is_good_enough() -> None:
-    front = Front.of([candidate(1, 0.5), candidate(2, 0.8), candidate(4, 0.9)])
-    assert [front.mapping_complexity(r2) for r2 in (0.3, 0.5, 0.6, 0.9, 0.95)] == [3, 3, 7, 15, None]
-
-
 def test_thinning_keeps_both_ends() -> None:
     front = Front.of([candidate(i, 0.1 * i) for i in range(1, 8)])
     assert front.thin(20) == front.candidates

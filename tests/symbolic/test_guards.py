@@ -11,6 +11,7 @@ from rayl2o.rules.operands import Ema, Lag, Signal
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.guards import (
     ASCENT,
+    BLOW_UP,
     MAGNITUDES,
     NO_CLAMP,
     POSITIVE_GAIN,
@@ -59,7 +60,7 @@ REFUSED = {
     "sign flip at large magnitude": ("-0.1*g + 0.01*g*square(g)", {ASCENT}),
     "sign flip at small magnitude": ("-0.1*g + 0.001*sign(g)", {ASCENT}),
     "one-sided": ("-0.1*abs(g)", {ASCENT}),
-    "offset": ("-0.1*g + 0.0001", {ASCENT}),
+    "offset": ("-0.1*g + 0.0001", {ASCENT, BLOW_UP}),
     "slow pair": (SLOW_PAIR, {ASCENT, POSITIVE_GAIN}),
     "hidden behind another signal": ("-2*g_tilde + 0.1*q", {POSITIVE_GAIN}),
     "explosive": ("-0.1*g - sinh(3*g_tilde)", {STRETCH}),

@@ -10,12 +10,8 @@ import pytest
 import torch
 
 from rayl2o.errors import UserError
-from rayl2o.rules.base import Phi
-from rayl2o.rules.operands import OperandBank, Signal
-from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.rules.symbolic import SymbolicRule
-from rayl2o.seeds import generator
-from rayl2o.symbolic.metrics import feature_sensitivity, impulse_response, r2, sensitivity, tpf, tpf_of
+from rayl2o.symbolic.metrics import impulse_response, r2, sensitivity, tpf, tpf_of
 from tests.symbolic.recorded import recorded
 
 
@@ -108,39 +104,3 @@ def test_trajectories_shorter_than_the_horizon_are_refused() -> None:
     rule = SymbolicRule.from_formula("-g")
     with pytest.raises(UserError, match="shorter than the horizon"):
         sensitivity(rule, rule.init_phi(dtype=torch.float64), recorded(rule, steps=10))
-
-
-def _rnnprop() -> tuple[RnnProp, Phi]:
-    """A tiny RNNprop, freshly drawn."""
-    rule = RnnProp(projection=3, hidden=(4,))
-    return rule, rule.init_phi(generator(0, "test"), torch.float64)
-
-
-def test_feature_sensitivity_is_the_slope_of_the_network() -> None:
-    """Against finite differences of the rule itself, through its public step."""
-    rule, phi = _rnnprop()
-    run = recorded(SymbolicRule.from_formula("-g"), steps=20)
-    weights = feature_sensitivity(rule, phi, run, chunks=1)
-    bank = OperandBank((Signal("m_tilde"), Signal("g_tilde")))
-    features = torch.stack(list(bank.run(run.grad).values()), dim=1)
-
-    def last(inputs: torch.Tensor) -> torch.Tensor:
-        state = inputs.new_zeros(rule.network.state_size, inputs.shape[2])
-        for now in inputs:
-            y, state = rule.network.step(phi, list(now), state)
-        return rule.output_scale * torch.tanh(y)
-
-    for i, signal in enumerate(("m_tilde", "g_tilde")):
-        for lag in (0, 1, 5):
-            up, down = features.clone(), features.clone()
-            up[19 - lag, i] += 1e-5
-            down[19 - lag, i] -= 1e-5
-            slope = ((last(up) - last(down)) / 2e-5).abs() * features[:, i].square().mean(0).sqrt()
-            assert weights[signal][lag] == pytest.approx(float(slope.mean()), rel=1e-5)
-
-
-def test_sensitivity_takes_a_network() -> None:
-    rule, phi = _rnnprop()
-    weights = sensitivity(rule, phi, recorded(SymbolicRule.from_formula("-g"), steps=40))
-    assert (weights > 0).all()
-    assert 0 < tpf_of(weights) < 19

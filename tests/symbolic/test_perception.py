@@ -154,6 +154,30 @@ def test_rnnprop_is_measured_at_its_features() -> None:
     assert all(0 < value < 19 for value in found.values())
 
 
+def test_rnnprop_is_measured_by_the_slopes_of_its_network() -> None:
+    """Against finite differences of the rule itself, through its public step."""
+    rule = RnnProp(projection=3, hidden=(4,))
+    phi = rule.init_phi(generator(0, "test"), torch.float64)
+    run = recorded(_formula("-g"), steps=20)
+    weights = perceive(rule, phi, run).weights
+    bank = OperandBank((Signal("m_tilde"), Signal("g_tilde")))
+    features = torch.stack(list(bank.run(run.grad).values()), dim=1)
+
+    def last(inputs: torch.Tensor) -> torch.Tensor:
+        state = inputs.new_zeros(rule.network.state_size, inputs.shape[2])
+        for now in inputs:
+            y, state = rule.network.step(phi, list(now), state)
+        return rule.output_scale * torch.tanh(y)
+
+    for i, signal in enumerate(("m_tilde", "g_tilde")):
+        for lag in (0, 1, 5):
+            up, down = features.clone(), features.clone()
+            up[19 - lag, i] += 1e-5
+            down[19 - lag, i] -= 1e-5
+            slope = ((last(up) - last(down)) / 2e-5).abs() * features[:, i].square().mean(0).sqrt()
+            assert weights[signal][lag] == pytest.approx(float(slope.mean()), rel=1e-5)
+
+
 def test_a_rule_that_gives_its_features_is_measured_at_them() -> None:
     """Against RNNprop's own measure: the same network behind the public protocol."""
 

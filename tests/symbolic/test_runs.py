@@ -18,14 +18,14 @@ def test_roles_and_runs_never_share_a_seed() -> None:
     runs = [Runs(FAMILY, 3, role, 4) for role in ROLES]
     inits = [seed for r in runs for seed in r.init_seeds()]
     batches = [seed for r in runs for step in range(5) for seed in r.batch_seeds()(step)]
-    assert len(set(inits)) == len(inits) == 16
-    assert len(set(batches)) == len(batches) == 80
+    assert len(set(inits)) == len(inits) == 24
+    assert len(set(batches)) == len(batches) == 120
     assert not set(inits) & set(batches)
 
 
 def test_tasks_are_drawn_per_role_and_run() -> None:
     specs = [spec for role in ROLES for spec in Runs(Quadratic(), 0, role, 3).specs()]
-    assert len({spec.seed for spec in specs}) == 12
+    assert len({spec.seed for spec in specs}) == 18
     assert Runs(Quadratic(), 0, "select", 2).specs() == Runs(Quadratic(), 0, "select", 3).specs()[:2]
 
 

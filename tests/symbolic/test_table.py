@@ -12,7 +12,8 @@ import torch
 from rayl2o.errors import UserError
 from rayl2o.rules.operands import Ema, Lag, Signal
 from rayl2o.rules.symbolic import SymbolicRule
-from rayl2o.symbolic.table import BETAS, EARLY, LATE, make_table, operands_of
+from rayl2o.symbolic.sampling import EARLY, LATE
+from rayl2o.symbolic.table import BETAS, make_table, operands_of
 from tests.symbolic.recorded import recorded
 
 RULE = SymbolicRule.from_formula("-0.1*g - 0.2*ema(g, 0.9) + 0.05*lag(g, 2)")

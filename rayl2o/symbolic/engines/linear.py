@@ -8,18 +8,24 @@ from typing import ClassVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from rayl2o.errors import UserError
 from rayl2o.rules.expression import Expression
 from rayl2o.rules.nodes import Const
 from rayl2o.rules.operands import column_operand
 from rayl2o.symbolic.engines.base import Budget, Data, Pmap
-from rayl2o.symbolic.linear import LinearConfig, pursue, ridge
+from rayl2o.symbolic.linear import pursue, ridge
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Settings of :class:`~rayl2o.symbolic.linear.LinearConfig`, with more terms by default: a table may hold plain lags.
+    """Deterministic without a seed, under a CPU second. What every engine must beat in closed loop: few have.
 
-    Deterministic without a seed, no offset. What every engine must beat in closed loop.
+    No offset: it would move parameters without a gradient too.
+
+    Attributes:
+        terms: Numbers of terms of the sparse sums.
+        ridge: Penalty of the fit with all columns, as a share of the rows (columns have unit variance).
+        exchange: See :func:`~rayl2o.symbolic.linear.pursue`.
 
     Raises:
         UserError: If no number of terms is given, one is not positive, or the penalty is not.
@@ -32,7 +38,10 @@ class Linear:
     exchange: bool = True
 
     def __post_init__(self) -> None:
-        LinearConfig(self.terms, self.ridge, self.exchange)
+        if not self.terms or min(self.terms) < 1:
+            raise UserError("the numbers of terms must be positive", value=self.terms, mend="use (1, 2, 3, 4, 6, 8)")
+        if not self.ridge > 0:
+            raise UserError("the ridge penalty must be positive", value=self.ridge, mend="use 1e-4")
 
     def fit(self, train: Data, val: Data, budget: Budget, seed: int, pmap: Pmap = map) -> Sequence[Expression]:
         """See :class:`~rayl2o.symbolic.engines.base.Engine`; the larger sums may exceed the budget's complexity and are left out.
