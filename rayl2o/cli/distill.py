@@ -83,8 +83,8 @@ def verb(
             mode=operands,
             signals=tuple(signals or ()),
             sampling=sampling,
-            collect=max(2, -(-rows // ROWS_PER_RUN)),
-            per_tensor=16 if rows <= 2 * ROWS_PER_RUN else 64,
+            collect=max(3, -(-rows // ROWS_PER_RUN)),
+            per_tensor=16 if rows <= 3 * ROWS_PER_RUN else 64,
             rows=rows,
             engine=searched,
             engine_settings=changes,
@@ -101,7 +101,7 @@ def verb(
 
 FRONT = "front.json"
 ROWS_PER_RUN = 20_000
-"""Above so many rows for each of two runs, more runs are recorded, and more coordinates of each tensor."""
+"""Above so many rows for each of three runs, more runs are recorded, and more coordinates of each tensor."""
 
 
 def _title(rule: str, task: str, config: DistillConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,9 @@ import torch
 from rayl2o.errors import UserError
 from rayl2o.rules.nodes import Binary, Const, Node, Unary, Var, apply, check, fold, walk
 from rayl2o.rules.operands import Operand
-from rayl2o.rules.operators import OPERATORS
+from rayl2o.rules.operators import OPERATORS, SATURATION
 
+_HOMOGENEOUS = ("square", "abs", "sign", "relu", "ssqrt")
 _BLOCK = 50  # terms in one chain of additions, far below the limit of depth
 
 
@@ -32,10 +34,11 @@ class _Sum:
         return _Sum(self.offset + other.offset, {term: weight for term, weight in terms.items() if weight != 0.0})
 
     def factored(self) -> tuple[float, Node]:
-        """The sum as weight x node, the weight 1 unless there is a single term."""
-        if len(self.terms) == 1 and self.offset == 0.0:
-            ((term, weight),) = self.terms.items()
-            return weight, term
+        """The sum as weight x node; the weight is 1 unless all weights are of one size."""
+        weights = list(self.terms.values())
+        if self.offset == 0.0 and len({abs(weight) for weight in weights}) == 1:
+            factor = weights[0]
+            return factor, _Sum(0.0, {term: weight / factor for term, weight in self.terms.items()}).node()
         return 1.0, self.node()
 
     def node(self) -> Node:
@@ -47,9 +50,20 @@ class _Sum:
 
 
 def _weighted(term: Node, weight: float) -> Node:
+    """``weight x term``; the weight goes into a sum that is a factor of the term where that takes fewer nodes."""
     if weight == 1.0:
         return term
-    return Unary("neg", term) if weight == -1.0 else Binary("*", Const(weight), term)
+    best: Node = Unary("neg", term) if weight == -1.0 else Binary("*", Const(weight), term)
+    if isinstance(term, Binary) and term.op in ("*", "/"):
+        options = [Binary(term.op, _as_sum(term.a).scaled(weight).node(), term.b)]
+        if term.op == "*":
+            options.append(Binary("*", term.a, _as_sum(term.b).scaled(weight).node()))
+        best = min((best, *options), key=_size)
+    return best
+
+
+def _size(root: Node) -> int:
+    return sum(1 for _ in walk(root))
 
 
 def chain(nodes: Sequence[Node]) -> Node:
@@ -85,7 +99,21 @@ def _combine(node: Node, parts: tuple[_Sum, ...]) -> _Sum:
         return _product(*parts)
     if node.op == "/":
         return _quotient(*parts)
+    if node.op in _HOMOGENEOUS or (node.op == "spow" and not parts[1].terms and parts[1].offset > 0):
+        return _homogeneous(node.op, parts)
     return _Sum(0.0, {apply(node.op, tuple(part.node() for part in parts)): 1.0})
+
+
+def _homogeneous(op: str, parts: tuple[_Sum, ...]) -> _Sum:
+    """``f(w x) = f(w) f(x)``: the factor comes out, the sign too where the function is even or odd."""
+    weight, inner = parts[0].factored()
+    odd = op in ("sign", "ssqrt", "spow")
+    factor = _value(op, [abs(weight), *(part.offset for part in parts[1:])]) * (
+        math.copysign(1.0, weight) if odd else 1.0
+    )
+    if not 1 / SATURATION < abs(factor) < SATURATION or (op == "relu" and weight < 0):
+        return _Sum(0.0, {apply(op, tuple(part.node() for part in parts)): 1.0})
+    return _Sum(0.0, {apply(op, (inner, *(part.node() for part in parts[1:]))): factor})
 
 
 def _product(a: _Sum, b: _Sum) -> _Sum:
@@ -121,4 +149,4 @@ def simplify(root: Node) -> Node:
         check(simple)
     except UserError:  # folding left the limits of a formula
         return root
-    return simple if sum(1 for _ in walk(simple)) <= sum(1 for _ in walk(root)) else root
+    return simple if _size(simple) <= _size(root) else root

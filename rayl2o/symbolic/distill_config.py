@@ -48,9 +48,9 @@ class DistillConfig:
     betas: tuple[float, ...] = BETAS
     lags: int = LAGS
     sampling: str = STRATA
-    collect: int = 2
-    validate: int = 2
-    test: int = 2
+    collect: int = 3
+    validate: int = 4
+    test: int = 3
     select: int = 3
     tune: int = 2
     report: int = 5

@@ -88,7 +88,9 @@ def search(
             value=dropped[:3],
             mend="try another engine, or more time",
         )
-    front = front_of(found, tables, engine.name)
+    most = (budget or Budget()).max_complexity  # scales that stay inside a function add nodes
+    small = [formula for formula in found if formula.complexity <= most] or list(found)
+    front = front_of(small, tables, engine.name)
     return Found(front, _cpu_seconds() - begun, tuple(dropped))
 
 

@@ -33,6 +33,17 @@ from tests.rules.formulas import random_expressions, values
         ("0.5/g", "0.5/g"),
         ("g/0", "100000000.0*g"),
         ("spow(4, 0.5)*g", "2.0*g"),
+        ("square(-2*g)", "4.0*square(g)"),
+        ("abs(-2*g)*0.5", "abs(g)"),
+        ("sign(-3*g)", "-sign(g)"),
+        ("relu(2*g)", "2.0*relu(g)"),
+        ("relu(-2*g)", "relu(-2.0*g)"),
+        ("ssqrt(-4*g)", "-2.0*ssqrt(g)"),
+        ("spow(-4*g, 1.5)", "-8.0*spow(g, 1.5)"),
+        ("spow(2*g, -1)", "spow(2.0*g, -1.0)"),
+        ("square(2*g + 2*q)", "4.0*square(g + q)"),
+        ("0.5*((2*g + 4*q)/tanh(g))", "(g + 2.0*q)/tanh(g)"),
+        ("(2*g + 2*q)/tanh(g)", "2.0*((g + q)/tanh(g))"),
     ],
 )
 def test_simplifies(text: str, expected: str) -> None:

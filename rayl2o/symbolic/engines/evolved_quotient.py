@@ -85,15 +85,15 @@ class Quotient:
     def member(self, parts: Parts) -> Member:
         """Written out, with the weights fitted on the rows of ``parts``."""
         state = _State.of(parts, self)
-        shares = (1.0, *np.exp(self.logs[1:]))
+        mean = float(state.shares.sum()) + state.floor  # divided out: weights and shares then stay of moderate size
         divisor = Divisor(
             terms=tuple(parts.under[i] for i in self.under),
-            shares=tuple(float(s / parts.under_mean[i]) for s, i in zip(shares, self.under, strict=True)),
-            floor=float(np.exp(self.logs[0])),
+            shares=tuple(float(s / mean / parts.under_mean[i]) for s, i in zip(state.shares, self.under, strict=True)),
+            floor=state.floor / mean,
             power=self.power,
         )
         member = Member(tuple(parts.over[i] for i in self.over), (), divisor)
-        return member.with_weights(state.weights)
+        return member.with_weights(state.weights * mean**-self.power)
 
 
 @dataclass(frozen=True)
