@@ -26,7 +26,7 @@ from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.metrics import HORIZON, r2, sensitivity, tpf, tpf_of
 from rayl2o.symbolic.perception import perceive, perceive_formula
 from rayl2o.symbolic.runs import ROLES, Runs
-from rayl2o.symbolic.search import merged, search
+from rayl2o.symbolic.search import cpu_time, merged, search
 from rayl2o.symbolic.selection import Gain, Job, Score, run_job, score, search_gain, select
 from rayl2o.symbolic.table import Table
 from rayl2o.symbolic.tables import Tables, record
@@ -106,7 +106,7 @@ class Distillation:
         gain: The line search; None if turned off.
         tuning: The fine-tuning; None if turned off.
         measures: TPF and MC.
-        seconds: Wall seconds by stage.
+        seconds, cpu_seconds: Wall and CPU seconds by stage; processes that a ``pmap`` keeps are not in the latter.
         cpu_s: CPU seconds of the searches.
         failures: Engines that failed, with what they said; the others' front is what there is.
     """
@@ -122,6 +122,7 @@ class Distillation:
     tuning: Tuned | None
     measures: Measures
     seconds: Mapping[str, float]
+    cpu_seconds: Mapping[str, float]
     cpu_s: float
     failures: Mapping[str, str]
 
@@ -138,6 +139,7 @@ class Distillation:
             "tuning": None if self.tuning is None else [list(point) for point in self.tuning.history],
             "measures": self.measures.to_json(),
             "seconds": dict(self.seconds),
+            "cpu_seconds": dict(self.cpu_seconds),
             "cpu_s": self.cpu_s,
             "failures": dict(self.failures),
         }
@@ -209,21 +211,25 @@ def distill(
         tuning=tuning,
         measures=measures,
         seconds=clock.seconds,
+        cpu_seconds=clock.cpu_seconds,
         cpu_s=cpu_s,
         failures=failures,
     )
 
 
 class _Clock:
-    """Wall seconds between laps."""
+    """Wall and CPU seconds between laps."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
+        self.cpu_seconds: dict[str, float] = {}
+        self._last = time.perf_counter(), cpu_time()
 
     def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = now - self._last
+        now = time.perf_counter(), cpu_time()
+        self.seconds[name], self.cpu_seconds[name] = (
+            after - before for after, before in zip(now, self._last, strict=True)
+        )
         self._last = now
 
 

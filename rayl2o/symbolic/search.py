@@ -65,7 +65,7 @@ def search(
     Raises:
         UserError: If the engine fails, or finds nothing that is a formula over the table.
     """
-    begun = _cpu_seconds()
+    begun = cpu_time()
     train = tables.train
     data, checks = train.data(), tables.val.data(train)
     leaves: dict[Operand, Node] = {
@@ -91,7 +91,7 @@ def search(
     most = (budget or Budget()).max_complexity  # scales that stay inside a function add nodes
     small = [formula for formula in found if formula.complexity <= most] or list(found)
     front = front_of(small, tables, engine.name)
-    return Found(front, _cpu_seconds() - begun, tuple(dropped))
+    return Found(front, cpu_time() - begun, tuple(dropped))
 
 
 def front_of(formulas: Iterable[Expression], tables: Tables, engine: str) -> Front:
@@ -143,7 +143,7 @@ def _rounded(formula: Expression, tables: Tables) -> Expression:
     return formula
 
 
-def _cpu_seconds() -> float:
-    """Of this process and of those that it has waited for."""
+def cpu_time() -> float:
+    """CPU seconds of this process and of those that it has waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime

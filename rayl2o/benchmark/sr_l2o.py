@@ -1,0 +1,195 @@
+"""Distillation of real learned optimizers: R2 against nodes, and every column in closed loop on fresh seeds beside tuned Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from rayl2o.benchmark.row import Row
+from rayl2o.benchmark.sr_rules import Subject, own, published
+from rayl2o.evaluate.runner import Curves, log_loss, run
+from rayl2o.evaluate.search_space import SPACES
+from rayl2o.evaluate.tuning import tune
+from rayl2o.rules.base import Phi, Rule
+from rayl2o.symbolic.candidate import Candidate
+from rayl2o.symbolic.distill import Distillation, distill
+from rayl2o.symbolic.distill_config import DistillConfig
+from rayl2o.symbolic.engines.registry import engine
+from rayl2o.symbolic.front import Front
+from rayl2o.symbolic.runs import Runs
+from rayl2o.symbolic.search import search
+from rayl2o.symbolic.selection import EXTENSIONS, Job, Score, run_job
+from rayl2o.symbolic.tables import Tables
+from rayl2o.tasks.base import TaskFamily
+from rayl2o.tasks.registry import task
+
+TASKS = ("mlp-orig", "mlp-relu")
+"""The first one is distilled on; the other is seen in no stage."""
+MARKS = (200, 1000, 2000)
+SEEDS = tuple(range(41_000, 41_005))
+TUNING_SEEDS = (1, 2, 3)
+CONFIG = DistillConfig(seed=31, horizon=MARKS[-1])
+GUARD_SEEDS = tuple(range(10))
+LIMITS = {True: {10: 0.95, 25: 0.98, 60: None}, False: {10: 0.55, 25: None, 60: None}}
+"""Nodes to the goal of held-out R2, for RP and DM."""
+NEAR = {True: 0.25, False: 0.3}
+"""Goal: how far from the network's log loss the distilled formula may be."""
+CPU_GOAL = 60.0
+STRETCHED = 0.0
+"""A member of a front with less R2 on test rows has collapsed."""
+
+
+def l2o_rows() -> list[Row]:
+    """All rules; about twenty minutes on one core."""
+    families = {name: task(name, data="digits") for name in TASKS}
+    found = adam_rows(families)
+    for subject in (*published(), *own()):
+        found += subject_rows(subject, families)
+    return found
+
+
+def adam_rows(families: Mapping[str, TaskFamily], steps: int = MARKS[-1], draws: int = 40) -> list[Row]:
+    """Adam, tuned on each task for the mean loss over the horizon."""
+    found = []
+    for name, family in families.items():
+        tuned = tune(SPACES["adam"], family, TUNING_SEEDS, steps, scoring_seeds=SEEDS, task=name, draws=draws)
+        curves = run(tuned.rule, {}, family, SEEDS, steps)
+        found += [_loss_row("tuned Adam", name, "adam", mark, curves, None) for mark in MARKS if mark <= steps]
+    return found
+
+
+def subject_rows(
+    subject: Subject,
+    families: Mapping[str, TaskFamily],
+    config: DistillConfig = CONFIG,
+    guard_seeds: Sequence[int] = GUARD_SEEDS,
+) -> list[Row]:
+    """One rule: fits, guards, closed loop."""
+    kept: list[Tables] = []
+    family = families[TASKS[0]]
+    found = distill(subject.rule, subject.phi, family, config, keep=kept.append)
+    rows = fit_rows(subject, found)
+    rows += guard_rows(subject, kept[0], config, guard_seeds)
+    return rows + closed_loop_rows(subject, found, families, config)
+
+
+def fit_rows(subject: Subject, found: Distillation) -> list[Row]:
+    """R2 on rows that chose nothing, at several sizes; what the selected one is; CPU seconds of fit and selection."""
+    rows = []
+    for nodes, goal in LIMITS[subject.is_rp].items():
+        best = within(found.front, nodes)
+        if best is not None:
+            against = None if goal is None else f"goal {goal:g}"
+            rows.append(Row(f"{subject.name}: R2 at <= {nodes} nodes", best.r2, "R2", goal and best.r2 / goal, against))
+    chosen = found.selected
+    cpu = found.cpu_seconds["fit"] + found.cpu_seconds["select"]
+    rows.append(Row(f"{subject.name}: nodes of the selected formula", chosen.complexity, f"nodes ({chosen.engine})"))
+    rows.append(Row(f"{subject.name}: its R2", chosen.r2, f"R2 (late {chosen.r2_late:.2f})"))
+    rows.append(Row(f"{subject.name}: its state", chosen.buffers, "floats per parameter"))
+    rows.append(Row(f"{subject.name}: fit and selection", cpu, "CPU s", CPU_GOAL / cpu, f"goal {CPU_GOAL:g} CPU s"))
+    return rows
+
+
+def within(front: Front, nodes: int) -> Candidate | None:
+    """The best member of at most so many nodes by validation rows."""
+    return max((c for c in front.candidates if c.complexity <= nodes), key=lambda c: c.r2_val, default=None)
+
+
+def guard_rows(subject: Subject, tables: Tables, config: DistillConfig, seeds: Iterable[int]) -> list[Row]:
+    """Over search seeds: fronts with a member that collapses on test rows or explodes on stretched ones; the spread of R2."""
+    bad, best = 0, []
+    for seed in seeds:
+        front = search(tables, engine(config.engine, config.engine_settings), config.budget, (seed,)).front
+        bad += any(not c.stable or not c.r2 > STRETCHED for c in front.candidates)
+        top = within(front, config.budget.max_complexity)
+        best.append(float("-inf") if top is None else top.r2)
+    spread = f"R2 of the largest member, worst of {len(best)} search seeds (best {max(best):.3f})"
+    return [
+        Row(f"{subject.name}: fronts that collapse or explode", bad, f"of {len(best)} search seeds"),
+        Row(f"{subject.name}: largest member", min(best), spread),
+    ]
+
+
+def closed_loop_rows(
+    subject: Subject, found: Distillation, families: Mapping[str, TaskFamily], config: DistillConfig
+) -> list[Row]:
+    """Log losses on fresh seeds, every column; the distilled formula's distance from the network, the worst one."""
+    gain = network_gain(subject, Runs(families[TASKS[0]], config.seed, "select", config.select), config)
+    columns: dict[str, tuple[Rule, Phi]] = {
+        "network": (subject.rule, subject.phi),
+        f"network x {gain:.3g}": (with_gain(subject.rule, gain), subject.phi),
+    }
+    for name in ("distilled", "gained", "tuned"):
+        variant = getattr(found, name)
+        if variant is not None:
+            columns[name] = variant.rule, variant.rule.init_phi(torch.Generator())
+    rows, far, lost = [], [], 0
+    for task_name, family in families.items():
+        curves = {name: run(rule, phi, family, SEEDS, config.horizon) for name, (rule, phi) in columns.items()}
+        for mark in (mark for mark in MARKS if mark <= config.horizon):
+            rows += [_loss_row(subject.name, task_name, n, mark, c, curves["network"]) for n, c in curves.items()]
+            far.append(_mean_log(curves["distilled"], mark) - _mean_log(curves["network"], mark))
+        lost += sum(
+            status != "ok" for name, c in curves.items() if not name.startswith("network") for status in c.status
+        )
+    goal = NEAR[subject.is_rp]
+    worst = max(far)
+    return [
+        *rows,
+        Row(f"{subject.name}: distilled less network, worst of {len(far)}", worst, "ln loss", None, f"goal {goal:g}"),
+        Row(f"{subject.name}: formula runs that diverged", lost, "runs"),
+    ]
+
+
+def with_gain(rule: Rule, gain: float) -> Rule:
+    """A DM or RNNprop whose displacement is multiplied."""
+    learned: Any = rule
+    scaled: Rule = replace(learned, output_scale=learned.output_scale * gain)
+    return scaled
+
+
+def network_gain(subject: Subject, runs: Runs, config: DistillConfig) -> float:
+    """The gain that serves the network best on the runs on which formulas are selected: a grid, extended at its edges."""
+    low, high, points = config.gains
+    ratio = (high / low) ** (1 / (points - 1))
+    grid = sorted({1.0, *(low * ratio**i for i in range(points))})
+    return best_gain(
+        lambda gain: run_job(Job(with_gain(subject.rule, gain), subject.phi, runs, config.horizon)), grid, ratio
+    )
+
+
+def best_gain(score: Callable[[float], Score], grid: Sequence[float], ratio: float) -> float:
+    """The gain of the lowest mean loss among those without a divergence; 1 if there is none."""
+    tried = {gain: score(gain) for gain in grid}
+
+    def best() -> float:
+        return min((g for g in tried if not tried[g].diverged), key=lambda g: tried[g].mean_loss, default=1.0)
+
+    for _ in range(EXTENSIONS):
+        centre = best()
+        if min(tried) < centre < max(tried):
+            break
+        outwards = ratio if centre == max(tried) else 1 / ratio
+        tried[centre * outwards] = score(centre * outwards)
+    return best()
+
+
+def _mean_log(curves: Curves, mark: int) -> float:
+    return float(np.mean(log_loss(curves, mark)))
+
+
+def _loss_row(subject: str, task_name: str, column: str, mark: int, curves: Curves, rival: Curves | None) -> Row:
+    """The ratio is of geometric mean losses: above 1 where the column is better than the network."""
+    values = log_loss(curves, mark)
+    ratio = None if rival is None else float(np.exp(_mean_log(rival, mark) - values.mean()))
+    return Row(
+        f"{subject}: {task_name} {mark} {column}",
+        float(values.mean()),
+        f"ln loss (sd {values.std(ddof=1):.2f})",
+        ratio,
+        None if rival is None else "network",
+    )
