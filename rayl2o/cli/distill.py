@@ -64,6 +64,7 @@ def verb(
     from rayl2o.symbolic.distill import distill
     from rayl2o.symbolic.distill_config import DistillConfig
     from rayl2o.symbolic.engines.base import Budget
+    from rayl2o.symbolic.engines.registry import engine as engine_of
     from rayl2o.symbolic.finetune import FinetuneConfig
 
     with output(as_json) as says:
@@ -77,6 +78,7 @@ def verb(
         if (folder / FRONT).exists():
             raise UserError("the folder holds a distillation already", value=str(folder), mend="give another --out")
         searched, changes = parsed(engine)
+        engine_of(searched, changes)  # refused before any work
         config = DistillConfig(
             seed=seed,
             horizon=horizon if horizon is not None else trained,

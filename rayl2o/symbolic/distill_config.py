@@ -11,7 +11,7 @@ from rayl2o.symbolic.engines.base import Budget
 from rayl2o.symbolic.engines.registry import DEFAULT
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.symbolic.sampling import SAMPLINGS, STRATA
-from rayl2o.symbolic.table import BETAS, LAGS, MODES
+from rayl2o.symbolic.table import BETAS, LAGS, MODES, operands_of
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,6 @@ class DistillConfig:
         for name, known in (("mode", MODES), ("sampling", SAMPLINGS)):
             if getattr(self, name) not in known:
                 raise unknown_name(f"distil.{name}", getattr(self, name), known)
+        operands_of("", self.mode, self.signals, self.betas, self.lags)
         if not self.search_seeds or len(set(self.search_seeds)) != len(self.search_seeds):
             raise UserError("distil.search_seeds must be different numbers", value=self.search_seeds, mend="e.g. 0 1 2")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rayl2o.symbolic.engines.evolved import Evolved
 from rayl2o.symbolic.front import Front
+from rayl2o.symbolic.table_file import PLACES
 from tests.cli.command import rayl2o, refused
 
 
@@ -66,3 +68,61 @@ def test_what_cannot_be_distilled(args: tuple[str, ...], says: str) -> None:
 
 def test_a_formula_cannot_be_distilled(distilled: Path) -> None:
     refused(rayl2o("distill", distilled / "distilled.json", "--json"), "learned rule")
+
+
+SHORT = ("--horizon", "40", "--updates", "0", "--rows", "400")
+
+
+def test_any_engine_with_settings_and_tables_that_a_users_regression_reads(run: Path, tmp_path: Path) -> None:
+    engine = "evolved:generations=1,population=20,islands=1,unary=tanh+sign"
+    out = tmp_path / "out"
+    data = rayl2o("distill", run, *SHORT, "--engine", engine, "--nodes", "20", "--tables", "--out", out, "--json").json
+    assert not data["failures"]
+    assert max(member["complexity"] for member in data["front"]) <= 20
+    assert {"train.parquet", "val.parquet", "test.parquet", "stretched.parquet"} <= {p.name for p in out.iterdir()}
+    places = [text for name in PLACES for text in ("--without", name)]
+    args = ("--target", "delta", "--test", out / "test.parquet", "--engine", "linear", *places, "--json")
+    found = rayl2o("regress", out / "train.parquet", *args).json
+    assert found["front"][found["recommended"]]["r2"] > 0.5
+
+
+def test_the_papers_windows_and_lags(run: Path, tmp_path: Path) -> None:
+    args = ("--horizon", "80", "--updates", "0", "--engine", "linear", "--operands", "paper", "--sampling", "windows")
+    data = rayl2o("distill", run, *args, "--signal", "g", "--out", tmp_path / "out", "--json").json
+    assert data["front"]
+    assert not any("ema" in member["formula"] for member in data["front"])
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--engine", "evolvd"), "did you mean 'evolved'"),
+        (("--engine", "evolved:generatons=2"), "did you mean 'generations'"),
+        (("--engine", "evolved:generations=0"), "generations must be positive"),
+        (("--engine", "evolved:generations"), "cannot read a setting"),
+        (("--engine", "evolved:islands=1,islands=2"), "given twice"),
+        (("--operands", "papr"), "did you mean 'paper'"),
+        (("--sampling", "window"), "did you mean 'windows'"),
+        (("--signal", "gg"), "signal"),
+        (("--runtime", "inlin"), "runtime"),
+    ],
+)
+def test_bad_options_are_refused_and_nothing_is_written(
+    run: Path, tmp_path: Path, args: tuple[str, ...], says: str
+) -> None:
+    refused(rayl2o("distill", run, *SHORT, *args, "--out", tmp_path / "out", "--json"), says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_engine_is_said_and_the_rest_is_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*args: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(Evolved, "fit", crash)
+    said = rayl2o("distill", run, *SHORT, "--out", tmp_path / "out", "--json")
+    assert said.code == 0
+    assert "evolved failed" in said.err
+    assert said.json["failures"].keys() == {"evolved"}
+    assert {member["engine"] for member in said.json["front"]} == {"linear"}

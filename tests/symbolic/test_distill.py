@@ -15,11 +15,12 @@ from rayl2o.rules.published import import_weights
 from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.distill import Distillation, distill
 from rayl2o.symbolic.distill_config import DistillConfig
+from rayl2o.symbolic.engines.evolved import Evolved
 from rayl2o.symbolic.engines.linear import Linear
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.search import search
-from rayl2o.symbolic.tables import record
+from rayl2o.symbolic.tables import Tables, record
 from rayl2o.tasks.networks.mlp import MLP
 from rayl2o.unroll.settings import UnrollConfig
 
@@ -92,13 +93,59 @@ def test_same_seed_same_result_and_stages_can_be_left_out(found: Distillation) -
     assert short.to_json()["tuned"] is None
 
 
+def test_columns_are_scored_on_runs_that_chose_nothing(found: Distillation) -> None:
+    for column in (found.distilled, found.gained, found.tuned):
+        assert column is not None
+        assert len(column.held_out.per_run) == CONFIG.report
+        assert not set(column.held_out.per_run) & set(column.score.per_run)
+    assert found.distilled.held_out.mean_loss == pytest.approx(found.network_held_out.mean_loss, rel=1e-3)
+
+
+def test_members_of_the_front_say_how_far_they_look_and_how_they_spread(found: Distillation) -> None:
+    assert found.selected.tpf == {"g": pytest.approx(found.measures.formula_tpf, rel=1e-3)}
+    assert found.selected.r2_stretched is not None
+    assert len(found.selected.closed_loop_runs) == CONFIG.select
+    assert sum(found.selected.closed_loop_runs) / CONFIG.select == pytest.approx(found.selected.closed_loop)
+
+
+def test_tables_are_told_before_any_search_and_an_engine_that_fails_costs_only_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def crash(*args: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(Evolved, "fit", crash)
+    kept: list[Tables] = []
+    config = replace(CONFIG, engine="evolved", gains=(0.5, 5.0, 0), finetune=FinetuneConfig(updates=0))
+    found = distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, config, keep=kept.append)
+    assert list(found.failures) == ["evolved"]
+    assert "no memory" in found.failures["evolved"]
+    assert {candidate.engine for candidate in found.front.candidates} == {"linear"}
+    assert len(kept) == 1
+    monkeypatch.setattr(Linear, "fit", crash)
+    with pytest.raises(UserError, match="every engine failed"):
+        distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, config, keep=kept.append)
+    assert len(kept) == 2
+
+
+def test_an_engine_that_cannot_run_is_refused_before_any_work() -> None:
+    kept: list[Tables] = []
+    with pytest.raises(UserError, match="did you mean 'evolved'"):
+        distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, replace(CONFIG, engine="evolve"), keep=kept.append)
+    assert not kept
+
+
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(UserError, match=r"distil\.horizon"):
         DistillConfig(horizon=0)
     with pytest.raises(UserError, match=r"distil\.select"):
         DistillConfig(select=0)
     with pytest.raises(UserError, match="did you mean 'paper'"):
-        distill(HEAVY_BALL, HEAVY_BALL.init_phi(), FAMILY, replace(CONFIG, mode="papr"))
+        replace(CONFIG, mode="papr")
+    with pytest.raises(UserError, match="did you mean 'strata'"):
+        replace(CONFIG, sampling="stratas")
+    with pytest.raises(UserError, match="search_seeds"):
+        replace(CONFIG, search_seeds=(1, 1))
 
 
 DATA = os.environ.get("RAYL2O_DATA")
