@@ -10,6 +10,10 @@ import torch
 
 from rayl2o.cluster.pmap import ray_map
 from rayl2o.errors import UserError
+from rayl2o.rules.symbolic import SymbolicRule
+from rayl2o.symbolic.recording import PART, collect_all
+from rayl2o.symbolic.runs import Runs
+from rayl2o.tasks.networks.mlp import MLP
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_local")]
 
@@ -57,3 +61,13 @@ def _die(_: int) -> int:
 def test_a_task_whose_process_always_dies_is_one_line() -> None:
     with pytest.raises(UserError, match="a task was lost on Ray"):
         list(ray_map(retries=0)(_die, [0]))
+
+
+def test_runs_recorded_on_ray_are_the_runs_recorded_here() -> None:
+    rule = SymbolicRule.from_formula("-0.1*g - 0.2*ema(g, 0.9)")
+    runs = Runs(MLP(hidden=(4,), batch_size=16), 0, "collect", PART + 2)
+    torch.set_flush_denormal(True)
+    here, there = (collect_all(rule, rule.init_phi(), runs, 20, 4, pmap=pmap) for pmap in (map, ray_map()))
+    assert torch.equal(here.grad, there.grad)
+    assert torch.equal(here.delta, there.delta)
+    assert torch.equal(here.run, there.run)
