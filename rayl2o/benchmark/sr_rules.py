@@ -26,11 +26,13 @@ class Subject:
     Attributes:
         name: In tables.
         rule, phi: It.
+        data: What it was trained on, and is distilled and run on.
     """
 
     name: str
     rule: Rule
     phi: Phi
+    data: str = "digits"
 
     @property
     def is_rp(self) -> bool:
@@ -47,7 +49,7 @@ def published() -> Iterator[Subject]:
     for name, file in PUBLISHED.items():
         path = folder / f"{file}.safetensors"
         if path.is_file():
-            yield Subject(name, *import_weights(path))
+            yield Subject(name, *import_weights(path), "mnist")
 
 
 def own(updates: int | None = None) -> Iterator[Subject]:
