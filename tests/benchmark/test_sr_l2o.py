@@ -8,7 +8,6 @@ from rayl2o.benchmark.sr_l2o import adam_rows, best_gain, subject_rows, with_gai
 from rayl2o.benchmark.sr_rules import own, published, trained
 from rayl2o.rules.rnnprop import RnnProp
 from rayl2o.symbolic.distill_config import DistillConfig
-from rayl2o.symbolic.engines.base import Budget
 from rayl2o.symbolic.finetune import FinetuneConfig
 from rayl2o.symbolic.selection import Score
 from rayl2o.tasks.registry import task
@@ -25,15 +24,15 @@ CONFIG = DistillConfig(
     select=1,
     tune=1,
     report=1,
-    engine_settings={"generations": 1, "population": 20, "islands": 1, "polish": 0},
-    budget=Budget(5.0, 30),
+    engine="linear",
     candidates=2,
+    gains=(0.5, 2.0, 3),
     finetune=FinetuneConfig(updates=0),
 )
 
 
 def test_rows_of_a_rule() -> None:
-    subject = trained("tiny", "rp-small", updates=15)
+    subject = trained("tiny", "rp-small", updates=10)
     rows = {row.name: row for row in subject_rows(subject, FAMILIES, CONFIG, guard_seeds=(0, 1), steps=200)}
     assert rows["tiny: R2 at <= 10 nodes"].against == "goal 0.95"
     assert rows["tiny: R2 at <= 10 nodes"].value <= 1.0
