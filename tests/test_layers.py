@@ -16,7 +16,7 @@ RANK = {
     "errors": -1, "seeds": 0, "layout": 0, "checkpoint": 0, "plugins": 0,
     "tasks": 1, "rules": 2, "optim": 3, "unroll": 4, "trajectory": 5, "meta": 6,
     "symbolic": 7, "evaluate": 7, "analysis": 7, "envs": 7,
-    "runtime": 7, "config": 8, "benchmark": 8, "folder": 9, "telemetry": 9, "follow": 10, "run": 11, "cluster": 12,
+    "runtime": 7, "config": 8, "benchmark": 9, "folder": 9, "telemetry": 9, "follow": 10, "run": 11, "cluster": 12,
     "study": 10, "demo": 13, "cli": 14,
     "__init__": 0,
 }  # fmt: skip

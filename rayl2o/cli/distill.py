@@ -59,6 +59,7 @@ def verb(
     """Distil a learned rule into formulas; the folder holds the front and the distilled, gained and tuned rules."""
     one_thread()
     from rayl2o.cli.engine_argument import parsed
+    from rayl2o.cli.front_document import FRONT
     from rayl2o.cli.progress import waiting
     from rayl2o.cli.rule_argument import load
     from rayl2o.symbolic.distill import distill
@@ -101,7 +102,7 @@ def verb(
         _tell(says, folder, found, card)
 
 
-FRONT = "front.json"
+REPORT = "report.html"
 ROWS_PER_RUN = 20_000
 """Above so many rows for each of three runs, more runs are recorded, and more coordinates of each tensor."""
 
@@ -146,6 +147,7 @@ def _keeper(folder: Path) -> Any:
 
 
 def _tell(says: Output, folder: Path, found: Distillation, card: dict[str, Any]) -> None:
+    from rayl2o.cli.front_document import FRONT
     from rayl2o.cli.front_table import columns_table, front_table, row
 
     files = _write(folder, found, card)
@@ -159,12 +161,14 @@ def _tell(says: Output, folder: Path, found: Distillation, card: dict[str, Any])
         "formula": str(found.selected.expression),
         "file": str(folder / FRONT),
         "rules": files,
+        "report": str(folder / REPORT),
     }
     says.result(
         data,
         front_table(found.front, found.selected),
         columns_table(found.to_json()),
         *_ending(found, files, card["distilled_from"], card["task"]),
+        Text(f"    report  {folder / REPORT}"),
     )
 
 
@@ -183,12 +187,15 @@ def _task(loaded: LoadedRule, task: str | None, data: str | None, settings: list
 
 
 def _write(folder: Path, found: Distillation, card: dict[str, Any]) -> dict[str, str]:
-    """The rules as files, then the front."""
+    """The rules as files, then the front, then the page that draws it."""
     import json
     from dataclasses import replace
 
     from rayl2o.checkpoint import replace_file
+    from rayl2o.cli.distillation_page import distillation_page
+    from rayl2o.cli.front_document import FRONT, front_document
     from rayl2o.cli.output import strict
+    from rayl2o.evaluate.distillation_report import write_distillation
     from rayl2o.rules.files import save_rule
 
     variants = {name: getattr(found, name) for name in ("distilled", "gained", "tuned") if getattr(found, name)}
@@ -196,8 +203,11 @@ def _write(folder: Path, found: Distillation, card: dict[str, Any]) -> dict[str,
     for name, variant in variants.items():
         named = replace(variant.rule, card={**card, "column": name, "selection_loss": variant.score.mean_loss})
         files[name] = str(save_rule(folder / name, named, {}, dict(named.card)))
-    text = json.dumps(strict({**found.to_json(), "card": card}), indent=1, allow_nan=False)
+    document = strict({**found.to_json(), "card": card})
+    text = json.dumps(document, indent=1, allow_nan=False)
     replace_file(folder / FRONT, lambda file: file.write(text.encode()))
+    command = f"rayl2o distill {card['distilled_from']} --out {folder}"
+    write_distillation(folder / REPORT, distillation_page(front_document(document), command))
     return files
 
 

@@ -10,10 +10,11 @@ from importlib.metadata import version
 
 from rayl2o import __version__
 from rayl2o.config import RunConfig
+from rayl2o.demo.front_points import front_points
 from rayl2o.evaluate.comparison import Row
+from rayl2o.evaluate.front_data import NetworkMarks
 from rayl2o.evaluate.report_data import (
     Formula,
-    FrontPoint,
     Insight,
     Number,
     ReportData,
@@ -56,8 +57,10 @@ def report_data(
         horizon=horizon,
         formula=_formula(found.distillation),
         stages=_stages(found, trained_on, network),
-        front=_front(found.distillation),
-        network_loss=found.distillation.network.mean_loss,
+        front=front_points(found.distillation.front, found.distillation.selected),
+        network=_network(found.distillation),
+        mappings=found.distillation.pictures.curves,
+        traces=found.distillation.pictures.traces,
         insights=_insights(found.distillation),
         insights_note="TPF (temporal perception field, S eq. 3): mean lag of the inputs, weighted by the size of their effect, "
         "over 20 lags. MC (mapping complexity): nodes of the simplest formula whose held-out R2 reaches a threshold; constants, "
@@ -130,22 +133,10 @@ def _stages(found: Findings, trained_on: str, network: str) -> tuple[Stage, ...]
     )
 
 
-def _front(found: Distillation) -> tuple[FrontPoint, ...]:
-    points = [
-        FrontPoint(
-            c.complexity,
-            c.r2_val,
-            c.closed_loop,
-            str(c.expression.rounded(3)),
-            c.expression == found.selected.expression,
-        )
-        for c in found.front.candidates
-    ]
-    points += [
-        FrontPoint(c.complexity, c.r2_val, c.closed_loop, str(c.expression.rounded(3)), note=c.refused[0].detail)
-        for c in found.front.refused
-    ]
-    return tuple(points)
+def _network(found: Distillation) -> NetworkMarks:
+    """Where the network stands on the figures of the front; its TPF by the inputs that a formula may read too."""
+    m = found.measures
+    return NetworkMarks(found.network.mean_loss, found.network.per_run, m.network_signal_tpf or {"g": m.network_tpf})
 
 
 def _insights(found: Distillation) -> tuple[Insight, ...]:

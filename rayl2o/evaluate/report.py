@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from rayl2o.checkpoint import replace_file
 from rayl2o.evaluate.comparison import BETTER, UNDECIDED, WORSE, Row
-from rayl2o.evaluate.figures import Style, front_fit, front_loss, learning_curves, styles, typeset
+from rayl2o.evaluate.figures import Style, learning_curves, styles, typeset
 from rayl2o.evaluate.report_data import ReportData, short
+from rayl2o.evaluate.symbolic_figures import symbolic_figures
 
 MINUS = "\u2212"
 
@@ -57,42 +58,42 @@ def render(data: ReportData) -> str:
     """
     if not data.rows:
         raise ValueError("a report needs at least one row of results")
-    environment = Environment(
-        loader=PackageLoader("rayl2o.evaluate", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.filters["fixed"] = fixed
     kinds = {row.rule: row.kind for row in data.rows}
     kinds |= {curve.label: curve.kind for panel in data.panels for curve in panel.curves}
     look = styles(kinds)
     tasks = list(dict.fromkeys(row.task for row in data.rows))
     groups = [[row for row in data.rows if row.task == task] for task in tasks]
     formula = typeset(rf"\Delta\theta_t \;=\; {data.formula.latex}") if data.formula and data.formula.latex else None
-    return environment.get_template("report.html.j2").render(
-        data=data,
-        headlines=[headline(group, data.reference) for group in groups],
-        groups=[{"task": group[0].task, "digits": decimals(group), "rows": _cells(group, look)} for group in groups],
-        curves=[(panel, Markup(learning_curves(panel, look))) for panel in data.panels],
-        front=_front(data),
-        formula=Markup(formula) if formula else None,
-        confidence=f"{100 * data.how.confidence:g} %",
-        marks=_common_marks(data.rows),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            headlines=[headline(group, data.reference) for group in groups],
+            groups=[
+                {"task": group[0].task, "digits": decimals(group), "rows": _cells(group, look)} for group in groups
+            ],
+            curves=[(panel, Markup(learning_curves(panel, look))) for panel in data.panels],
+            figures=symbolic_figures(data.front, data.network, data.mappings, data.traces),
+            formula=Markup(formula) if formula else None,
+            confidence=f"{100 * data.how.confidence:g} %",
+            marks=_common_marks(data.rows),
+        )
     )
 
 
-def _front(data: ReportData) -> list[tuple[str, Markup]]:
-    """The front's figures with their titles; the second one only if a formula was run in closed loop."""
-    if not data.front:
-        return []
-    figures = [("Held-out R² against the network", Markup(front_fit(data.front)))]
-    if any(point.loss is not None for point in data.front):
-        title = "Mean loss in closed loop, selection runs"
-        figures.append((title, Markup(front_loss(data.front, data.network_loss))))
-    return figures
+def environment() -> Environment:
+    """Where the pages are made: everything is escaped, and a name that is not there is an error."""
+    made = Environment(
+        loader=PackageLoader("rayl2o.evaluate", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["number"] = number
+    made.filters["fixed"] = fixed
+    return made
 
 
 def write(path: Path | str, data: ReportData) -> None:
@@ -108,7 +109,7 @@ def write(path: Path | str, data: ReportData) -> None:
 
 def number(value: float | None) -> str:
     """Three significant digits, without an exponent where one is not needed."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayl2o.evaluate.comparison import Row
+from rayl2o.evaluate.front_data import FrontPoint, MappingView, NetworkMarks, TraceView
 from rayl2o.evaluate.runner import Run
 from rayl2o.evaluate.statistics import BOOTSTRAP, Bootstrap
 from rayl2o.evaluate.tuning import Tuned
@@ -77,27 +78,6 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class FrontPoint:
-    """A formula of the front.
-
-    Attributes:
-        complexity: Nodes.
-        r2: Held-out R2 against the network.
-        loss: Mean loss in closed loop on the selection runs; None if it was not run.
-        text: The formula.
-        chosen: Whether it is the one that was shipped.
-        note: Such as why it was refused.
-    """
-
-    complexity: int
-    r2: float
-    loss: float | None
-    text: str
-    chosen: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Insight:
     """How far back a rule looks (TPF, by input signal) and how complex it is (MC), as text: thresholds belong to them."""
 
@@ -140,7 +120,8 @@ class ReportData:
         rows: The table of results, from :func:`rayl2o.evaluate.comparison.compare`.
         horizon: Inner steps of every run.
         formula, stages, front: The symbolic part.
-        network_loss: Closed-loop loss of the network on the front's selection runs; None if unknown.
+        network: What stands beside the front's points.
+        mappings, traces: Network beside formula: update against one input, updates along recorded gradients.
         insights: TPF and MC.
         insights_note: How TPF and MC were counted.
         baselines: What the classic rules were tuned to.
@@ -161,7 +142,9 @@ class ReportData:
     formula: Formula | None = None
     stages: tuple[Stage, ...] = ()
     front: tuple[FrontPoint, ...] = ()
-    network_loss: float | None = None
+    network: NetworkMarks = field(default_factory=NetworkMarks)
+    mappings: tuple[MappingView, ...] = ()
+    traces: tuple[TraceView, ...] = ()
     insights: tuple[Insight, ...] = ()
     insights_note: str = ""
     baselines: tuple[Baseline, ...] = ()

@@ -52,7 +52,8 @@ _CALLS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
 )
 _EXP = "def _exp(x):\n    return torch.exp(x.clamp(-80.0, math.log(SATURATION)))"
 
-_TEMPLATE = '''{header}
+# Two templates: a reader of the formula wants the first alone.
+_UPDATE = '''{header}
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ BUFFERS = {buffers}  # floats of state per parameter
 def update(grad, step, state):
     """The update for ``grad``, elementwise; advances ``state [BUFFERS, *grad.shape]`` in place. ``step`` counts from 0."""
 {body}
-
+'''
+_CLASS = '''
 
 class {cls}(torch.optim.Optimizer):
     """``params += lr * update``, after ``params *= 1 - lr * weight_decay``. The minus sign is in the formula."""
@@ -109,18 +111,22 @@ def python_source(rule: SymbolicRule) -> str:
 
     It computes what :class:`~rayl2o.optim.symbolic.SymbolicOptimizer` computes, up to rounding.
     """
+    return python_update(rule) + _CLASS.format(cls=CLASS)
+
+
+def python_update(rule: SymbolicRule) -> str:
+    """Its first part: all that ``update(grad, step, state)`` needs, without an optimizer."""
     terms = rule.expression.linear_terms()
     operands = rule.expression.operands if terms is None else tuple(terms)
     bank = OperandBank(operands)
     lines = [*_operand_lines(bank), *_value_lines(rule, terms), *_finish_lines(rule)]
     helpers = _helpers(rule.expression.root) if terms is None else []
-    return _TEMPLATE.format(
+    return _UPDATE.format(
         header=_header(rule),
         formula=rule.formula,
         buffers=bank.state_size,
         helpers="".join(f"\n\n{helper}\n" for helper in helpers),
         body="\n".join(f"    {line}" for line in lines),
-        cls=CLASS,
     ).replace("\n\n\n\n", "\n\n\n")
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rayl2o.checkpoint import replace_file
-from rayl2o.evaluate.figures import GRID, INK, MUTED
+from rayl2o.evaluate.drawing import GRID, INK, MUTED
 from rayl2o.study.results import Row, measures_cosines, rows
 from rayl2o.study.tables import Block, blocks
 

@@ -25,6 +25,7 @@ from rayl2o.symbolic.finetune import Tuned, coefficient_scales, finetune
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.metrics import HORIZON, r2, sensitivity, tpf, tpf_of
 from rayl2o.symbolic.perception import perceive, perceive_formula
+from rayl2o.symbolic.pictures import Pictures
 from rayl2o.symbolic.runs import ROLES, Runs
 from rayl2o.symbolic.search import cpu_time, merged, search
 from rayl2o.symbolic.selection import Gain, Job, Score, run_job, score, search_gain, select
@@ -58,7 +59,7 @@ class Variant:
         return {
             "rule": self.rule.to_json(),
             "score": self.score.to_json(),
-            "held_out": self.held_out.to_json(),
+            "held_out": self.held_out.whole_json(),
             "r2": self.r2,
             "buffers": self.rule.buffers,
         }
@@ -109,6 +110,7 @@ class Distillation:
         seconds, cpu_seconds: Wall and CPU seconds by stage; processes that a ``pmap`` keeps are not in the latter.
         cpu_s: CPU seconds of the searches.
         failures: Engines that failed, with what they said; the others' front is what there is.
+        pictures: The network beside the distilled formula on the test runs.
     """
 
     front: Front
@@ -125,6 +127,7 @@ class Distillation:
     cpu_seconds: Mapping[str, float]
     cpu_s: float
     failures: Mapping[str, str]
+    pictures: Pictures
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON-able data, for reports; rules and front have readers of their own."""
@@ -133,7 +136,7 @@ class Distillation:
             "front": self.front.to_json(),
             "selected": self.selected.to_json(),
             "network": self.network.to_json(),
-            "network_held_out": self.network_held_out.to_json(),
+            "network_held_out": self.network_held_out.whole_json(),
             **{name: None if column is None else column.to_json() for name, column in columns.items()},
             "gains": None if self.gain is None else [list(point) for point in self.gain.tried],
             "tuning": None if self.tuning is None else [list(point) for point in self.tuning.history],
@@ -142,6 +145,7 @@ class Distillation:
             "cpu_seconds": dict(self.cpu_seconds),
             "cpu_s": self.cpu_s,
             "failures": dict(self.failures),
+            "pictures": self.pictures.to_json(),
         }
 
 
@@ -194,6 +198,7 @@ def distill(
     clock.lap("report")
     measured = _looks_back(chosen.front, recorded.trajectories)
     measures = _measures(rule, phi, plain, measured, recorded.trajectories, config)
+    pictures = Pictures.of(rule, phi, plain, recorded.trajectories)
     clock.lap("measure")
     variants = {
         column.name: Variant(column, result, unseen, _fidelity(column, recorded.tables))
@@ -214,6 +219,7 @@ def distill(
         cpu_seconds=clock.cpu_seconds,
         cpu_s=cpu_s,
         failures=failures,
+        pictures=pictures,
     )
 
 

@@ -20,9 +20,12 @@ from rayl2o.symbolic.candidate import Candidate
 from rayl2o.symbolic.engines.base import Pmap
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.runs import Runs, play
+from rayl2o.unroll.loss_spread import loss_spread
 
 TAIL = 20
 """Losses averaged at the end of a run (the papers' mark)."""
+TRAIL = 60
+"""Points that are kept of a learning curve, evenly spaced on a logarithmic axis."""
 LOST = 1.1
 """A run that ends a tenth above its first loss has diverged; standing still at the start has not."""
 EXTENSIONS = 3
@@ -37,15 +40,22 @@ class Score:
         mean_loss: Mean over runs and horizon, in the task's unit; a diverged run counts with its penalty.
         per_run: Mean over the horizon of each run.
         diverged: Runs that left the sound range, or ended clearly above their first loss (:data:`LOST`).
+        trail: Step, lower quartile, median and upper quartile over runs of the loss, at up to :data:`TRAIL` steps
+            (:func:`~rayl2o.unroll.loss_spread.loss_spread`).
     """
 
     mean_loss: float
     per_run: tuple[float, ...]
     diverged: int
+    trail: tuple[tuple[float, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON-able data."""
+        """Plain JSON-able data, without the learning curve."""
         return {"mean_loss": self.mean_loss, "per_run": list(self.per_run), "diverged": self.diverged}
+
+    def whole_json(self) -> dict[str, Any]:
+        """Plain JSON-able data, the learning curve included."""
+        return {**self.to_json(), "trail": [list(point) for point in self.trail]}
 
 
 def score(rule: Rule, phi: Mapping[str, Tensor], runs: Runs, steps: int) -> Score:
@@ -59,11 +69,19 @@ def scores(rule: Rule, phi: Mapping[str, Tensor], runs: Runs, steps: int, settin
     tail = curves.loss[:, -TAIL:].mean(1)
     first = curves.loss[:, 0]
     lost = (curves.valid < steps) | ~(tail <= first + (LOST - 1) * first.abs())
-    means = curves.loss.double().mean(1)
+    losses = curves.loss.double()
+    means = losses.mean(1)
     return [
-        Score(float(mean.mean()), tuple(mean.tolist()), int(out.sum()))
-        for mean, out in zip(means.view(settings, -1), lost.view(settings, -1), strict=True)
+        Score(float(mean.mean()), tuple(mean.tolist()), int(out.sum()), _trail(loss))
+        for mean, out, loss in zip(
+            means.view(settings, -1), lost.view(settings, -1), losses.view(settings, -1, steps), strict=True
+        )
     ]
+
+
+def _trail(loss: Tensor) -> tuple[tuple[float, ...], ...]:
+    points = zip(*loss_spread(loss.numpy(), TRAIL), strict=True)
+    return tuple(tuple(float(f"{value:.6g}") for value in point) for point in points)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,20 @@ import pytest
 
 from rayl2o.symbolic.engines.evolved import Evolved
 from rayl2o.symbolic.front import Front
+from rayl2o.symbolic.pictures import Pictures
 from rayl2o.symbolic.table_file import PLACES
 from tests.cli.command import rayl2o, refused
 
 
 def test_the_folder_holds_front_and_columns(distilled: Path) -> None:
-    assert {"front.json", "distilled.json", "gained.json", "tuned.json"} <= {path.name for path in distilled.iterdir()}
+    assert {"front.json", "report.html", "distilled.json", "gained.json", "tuned.json"} <= {
+        path.name for path in distilled.iterdir()
+    }
     data = json.loads((distilled / "front.json").read_text())
     assert Front.from_json(data["front"]).candidates
     assert data["card"]["horizon"] == 40
+    assert Pictures.from_json(data["pictures"]).traces
+    assert len(data["network_held_out"]["trail"][0]) == 4
     assert data["card"]["task"] == "mlp"
 
 
@@ -33,6 +38,7 @@ def test_the_tasks_of_the_run_are_taken_and_the_json_says_so(run: Path, distille
     )
     data = said.json
     first = json.loads((distilled / "front.json").read_text())
+    assert data["report"] == str(tmp_path / "again" / "report.html")
     assert data["file"] == str(tmp_path / "again" / "front.json")
     chosen = data["front"][data["selected"]]
     assert chosen["formula"] == data["formula"] == first["selected"]["formula"]

@@ -36,6 +36,8 @@ def test_demo_small(tmp_path: Path) -> None:
         assert row["trained_on"] == (row["task"] == "mlp-orig")
     page = (out / "report.html").read_text()
     assert "adam:lr=" in page
+    assert "The update as a function of one input" in page
+    assert "Updates along the same gradients" in page
     assert 'src="http' not in page
     rule = load_rule(out / "formula-distilled.json")
     assert rule.kind == "symbolic"

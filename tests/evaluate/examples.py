@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from rayl2o.evaluate.comparison import compare
+from rayl2o.evaluate.front_data import FrontPoint, NetworkMarks
 from rayl2o.evaluate.report_data import (
     Baseline,
     Formula,
-    FrontPoint,
     Insight,
     Number,
     ReportData,
@@ -21,6 +21,8 @@ from rayl2o.evaluate.report_data import (
     panels,
 )
 from rayl2o.evaluate.runner import Curves, Run
+from rayl2o.symbolic.imitation_traces import Trace, Window
+from rayl2o.symbolic.mapping_curves import Band, MappingCurve
 from rayl2o.tasks.analytic.quadratic import Quadratic, QuadraticBatch
 from rayl2o.tasks.base import Batch, TaskBatch, TaskSpec
 
@@ -97,6 +99,19 @@ def runs_of(label: str = "rnnprop") -> list[Run]:
     return [*found[:-1], replace(found[-1], curves=Curves(last.loss, status, last.valid))]
 
 
+def mapping(label: str = "g") -> MappingCurve:
+    """Straight lines, the formula twice as steep."""
+    x = tuple(float(i) for i in range(-3, 4))
+    bands = [Band(*(tuple(s * v + d for v in x) for d in (-0.1, 0.0, 0.1))) for s in (-1.0, -2.0)]
+    return MappingCurve(label, "of its own", x, bands[0], bands[1], 0.5, 12, f"the rest of {label}")
+
+
+def trace(label: str = "layer.weight") -> Trace:
+    """Two windows of three steps."""
+    windows = (Window(0, (0.1, 0.2, 0.3), (0.1, 0.2, 0.2)), Window(97, (0.0, 0.0, 0.1), (0.0, 0.1, 0.1)))
+    return Trace(label, 0, 100, 0.75, windows)
+
+
 def report(label: str = "rnnprop") -> ReportData:
     """A report with every part filled in; ``label`` turns up wherever a rule is named."""
     found = runs_of(label)
@@ -112,11 +127,27 @@ def report(label: str = "rnnprop") -> ReportData:
         ),
         stages=(Stage(label, None, 0.07, 0.06, 0.08, "as trained"), Stage("distilled", 0.97, 0.075, 0.07, 0.08)),
         front=(
-            FrontPoint(3, 0.9, 0.09, "-0.01*m_tilde"),
-            FrontPoint(7, 0.97, 0.075, "-0.01*m_tilde - 0.1*g_tilde", chosen=True),
+            FrontPoint(3, 0.9, 0.09, "-0.01*m_tilde", engine="linear", losses=(0.08, 0.1), tpf={"m_tilde": 2.0}),
+            FrontPoint(
+                7,
+                0.97,
+                0.075,
+                "-0.01*m_tilde - 0.1*g_tilde",
+                chosen=True,
+                engine=label,
+                r2_train=0.98,
+                r2_test=0.96,
+                r2_stretched=-7.0,
+                losses=(0.07, 0.08),
+                tpf={"m_tilde": 3.0, "g_tilde": 1.0},
+            ),
             FrontPoint(15, 0.98, None, label, note="not run"),
+            FrontPoint(16, 0.99, 4.0, label, diverged=2),
+            FrontPoint(11, 0.99, None, label, note=label, refused=True),
         ),
-        network_loss=0.07,
+        network=NetworkMarks(0.07, (0.06, 0.08), {"m_tilde": 4.0}),
+        mappings=(mapping(label),),
+        traces=(trace(label),),
         insights=(Insight(label, "m 5.3", "7 (R² >= 0.95)", "by sensitivity"),),
         insights_note="Over 20 lags.",
         baselines=(Baseline("mlp-orig", "adam:lr=0.01", 0.08, 40, "lr 0.0001 to 1", "3 draws ran to the end"),),

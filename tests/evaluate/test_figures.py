@@ -8,19 +8,16 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
-import pytest
 
 from rayl2o.evaluate.figures import (
-    apart,
     break_lines,
-    front_fit,
-    front_loss,
     learning_curves,
     shorten,
-    spread,
     styles,
     typeset,
 )
+from rayl2o.evaluate.front_figures import front_loss, front_r2, front_tpf
+from rayl2o.evaluate.imitation_figures import mapping_figure, trace_figure
 from rayl2o.evaluate.report_data import Curve, Panel
 from tests.evaluate.examples import report
 
@@ -33,24 +30,14 @@ def _panel(label: str = "adam:lr=0.1", steps: int = 300) -> Panel:
     return Panel("t", "", True, (Curve("net", "learned", loss), Curve(label, "classic", 2 * loss)))
 
 
-def test_spread_is_quartiles_of_the_mean_of_the_last_twenty_losses() -> None:
-    loss = np.random.default_rng(1).lognormal(size=(9, 400))
-    x, low, middle, high = spread(loss)
-    assert (x[0], x[-1]) == (1, 400)
-    assert len(x) <= 160
-    assert (np.diff(x) > 0).all()
-    for i, step in enumerate(x.astype(int)):
-        means = loss[:, max(0, step - 20) : step].mean(axis=1)
-        assert (low[i], middle[i], high[i]) == pytest.approx(np.quantile(means, [0.25, 0.5, 0.75]))
-
-
 def test_figures_are_xml_and_share_no_id_and_load_nothing() -> None:
     data = report()
     look = styles({curve.label: curve.kind for curve in data.panels[0].curves})
     drawn = [learning_curves(panel, look) for panel in data.panels]
     formula = typeset(r"-0.1 \, \tilde{m}_{t} + \frac{g}{2}")
     assert formula is not None
-    drawn += [front_fit(data.front), front_loss(data.front, 0.07), formula]
+    drawn += [front_r2(data.front), front_loss(data.front, data.network), front_tpf(data.front, data.network), formula]
+    drawn += [mapping_figure(data.mappings[0]), trace_figure(data.traces[0])]
     seen: set[str] = set()
     for svg in drawn:
         root = ElementTree.fromstring(svg)
@@ -107,18 +94,6 @@ def test_every_contender_looks_different() -> None:
     look = styles(kinds)
     assert len({(s.colour, s.dash) for s in look.values()}) == len(kinds)
     assert list(look) == list(kinds)
-
-
-@pytest.mark.parametrize(
-    "wanted", [[0.5, 0.5, 0.5], [0.0, 0.01, 0.9], [0.1, 0.4, 0.8], [0.98, 0.99, 1.0], [0.02, 0.02, 0.02, 0.02]]
-)
-def test_apart_keeps_order_and_distance(wanted: list[float]) -> None:
-    placed = apart(np.array(wanted), 0.06)
-    assert (np.diff(placed) >= 0.06 - 1e-12).all()
-    assert placed[0] >= 0
-    assert np.abs(placed - wanted).max() <= 0.06 * len(wanted)
-    if min(np.diff(wanted)) >= 0.06:
-        assert placed.tolist() == wanted
 
 
 def test_long_sums_break_between_terms_only() -> None:

@@ -79,7 +79,8 @@ def test_every_part_is_on_the_page() -> None:
     page = Page(render(data)).text
     for words in (
         data.title, data.summary, "Learning curves", "Results", "The formula", "-0.01*m_tilde", "From network to formula",
-        "Pareto front", "All 3 formulas", "Temporal perception field", "m 5.3", "How the baselines were tuned", "adam:lr=0.01",
+        "Pareto front", "All 5 formulas", "refused", "The update as a function of one input", "Updates along the same gradients",
+        "R² 0.750", "Temporal perception field", "m 5.3", "How the baselines were tuned", "adam:lr=0.01",
         "Throughput and compute", "412", "Settings", "Seeds", "Versions", "Known limits", "One meta-training seed.",
         data.command, data.created, "95 %", "10,000 resamples", "1 of 6 diverged", "trained on", "not trained on",
     ):  # fmt: skip
@@ -92,7 +93,7 @@ def test_empty_parts_are_left_out() -> None:
     data = report()
     bare = replace(
         data, panels=(), formula=None, stages=(), front=(), insights=(), baselines=(), numbers=(), settings={}, seeds={},
-        versions={}, limits=(), command="", created="",
+        versions={}, limits=(), command="", created="", mappings=(), traces=(),
     )  # fmt: skip
     page = Page(render(bare))
     assert page.tags.count("h2") == 1

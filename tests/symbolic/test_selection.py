@@ -16,7 +16,7 @@ from rayl2o.rules.symbolic import SymbolicRule
 from rayl2o.symbolic.candidate import Candidate
 from rayl2o.symbolic.front import Front
 from rayl2o.symbolic.runs import Runs, play
-from rayl2o.symbolic.selection import score, scores, search_gain, select
+from rayl2o.symbolic.selection import TRAIL, score, scores, search_gain, select
 from rayl2o.tasks.analytic.quadratic import Quadratic
 from rayl2o.tasks.networks.mlp import MLP
 
@@ -38,6 +38,13 @@ def test_a_score_is_the_mean_over_runs_and_horizon() -> None:
     assert result.mean_loss == pytest.approx(float(curves.loss.mean()))
     assert result.per_run == pytest.approx(curves.loss.mean(1).tolist())
     assert result.diverged == 0
+    step, low, middle, high = result.trail[-1]
+    tails = curves.loss[:, -20:].double().mean(1)
+    assert step == STEPS
+    assert middle == pytest.approx(float(tails.median()), rel=1e-5)
+    assert low <= middle <= high
+    assert "trail" not in result.to_json()
+    assert len(result.whole_json()["trail"]) == len(result.trail) <= TRAIL
 
 
 def test_scores_of_several_settings_are_those_of_each() -> None:
