@@ -31,14 +31,27 @@ def verb(
         typer.Option("--horizon", min=20, help="Steps the formula is meant for; default: as trained, else 1000."),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20.")
+        str,
+        typer.Option(
+            "--engine",
+            help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20; or the best.yaml of a study.",
+        ),
     ] = "evolved",
-    cpu_s: Annotated[float, typer.Option("--cpu-s", help="Ceiling of CPU seconds of one search.")] = 10.0,
-    nodes: Annotated[int, typer.Option("--nodes", min=1, help="Nodes of the largest formula.")] = 100,
+    cpu_s: Annotated[
+        float | None,
+        typer.Option("--cpu-s", help="Ceiling of CPU seconds of one search; default: 10, or the preset's."),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option("--nodes", min=1, help="Nodes of the largest formula; default: 100, or the preset's."),
+    ] = None,
     searches: Annotated[int, typer.Option("--searches", min=1, help="Searches from different seeds, merged.")] = 1,
     operands: Annotated[
-        str, typer.Option("--operands", help="ema (current value and averages) or paper (20 lags).")
-    ] = "ema",
+        str | None,
+        typer.Option(
+            "--operands", help="ema (current value and averages) or paper (20 lags); default: ema, or the preset's."
+        ),
+    ] = None,
     signals: Annotated[
         list[str] | None,
         typer.Option("--signal", help="Read this one; repeatable; default: by the rule's kind.", show_default=False),
@@ -58,13 +71,12 @@ def verb(
 ) -> None:
     """Distil a learned rule into formulas; the folder holds the front and the distilled, gained and tuned rules."""
     one_thread()
-    from rayl2o.cli.engine_argument import parsed
+    from rayl2o.cli.engine_argument import budget_of, parsed
     from rayl2o.cli.front_document import FRONT
     from rayl2o.cli.progress import waiting
     from rayl2o.cli.rule_argument import load
     from rayl2o.symbolic.distill import distill
     from rayl2o.symbolic.distill_config import DistillConfig
-    from rayl2o.symbolic.engines.base import Budget
     from rayl2o.symbolic.engines.registry import engine as engine_of
     from rayl2o.symbolic.finetune import FinetuneConfig
 
@@ -83,17 +95,16 @@ def verb(
         config = DistillConfig(
             seed=seed,
             horizon=horizon if horizon is not None else trained,
-            mode=operands,
-            signals=tuple(signals or ()),
             sampling=sampling,
             collect=max(3, -(-rows // ROWS_PER_RUN)),
             per_tensor=16 if rows <= 3 * ROWS_PER_RUN else 64,
             rows=rows,
             engine=searched,
             engine_settings=changes,
-            budget=Budget(cpu_s, nodes),
+            budget=budget_of(searched, cpu_s, nodes, DistillConfig().budget),
             search_seeds=tuple(range(searches)),
             finetune=FinetuneConfig(updates=updates),
+            **_operands(searched, operands, signals),
         )
         with _spread(runtime, address, workers) as pmap, waiting(_title(rule, name, config), says.err):
             keep = _keeper(folder) if tables else None
@@ -105,6 +116,15 @@ def verb(
 REPORT = "report.html"
 ROWS_PER_RUN = 20_000
 """Above so many rows for each of three runs, more runs are recorded, and more coordinates of each tensor."""
+
+
+def _operands(engine: str, mode: str | None, signals: list[str] | None) -> dict[str, Any]:
+    """What the options say of the operands, and of the rest what a preset says."""
+    from rayl2o.symbolic.engines.preset import operand_settings
+    from rayl2o.symbolic.engines.registry import resolve
+
+    given = {"mode": mode, "signals": tuple(signals or ())}
+    return {**operand_settings(resolve(engine).operands), **{name: value for name, value in given.items() if value}}
 
 
 def _title(rule: str, task: str, config: DistillConfig) -> str:

@@ -64,11 +64,21 @@ def _studies() -> list[Item]:
 
 
 def _engines() -> list[Item]:
-    from rayl2o.symbolic.engines.registry import ENGINES, is_available
+    from rayl2o.symbolic.engines.presets import presets
+    from rayl2o.symbolic.engines.registry import ENGINES, is_available, resolve
 
+    summaries = {**{name: info.summary for name, info in ENGINES.items()}, **presets()}
+    kinds = {name: resolve(name).engine for name in summaries}
     return [
-        {"name": name, "source": BUILT_IN, "summary": info.summary, "usable": is_available(name), "needs": info.needs}
-        for name, info in ENGINES.items()
+        {
+            "name": name,
+            "preset_of": "" if name in ENGINES else kinds[name],
+            "source": BUILT_IN,
+            "summary": summary,
+            "usable": is_available(name),
+            "needs": ENGINES[kinds[name]].needs,
+        }
+        for name, summary in summaries.items()
     ]
 
 
@@ -85,7 +95,10 @@ KINDS: Mapping[str, Callable[[], list[Item]]] = MappingProxyType(
 
 
 _FOR_PEOPLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"tasks": ("name", "paper", "params", "data", "twin_of", "summary", "source", "error")}
+    {
+        "tasks": ("name", "paper", "params", "data", "twin_of", "summary", "source", "error"),
+        "engines": ("name", "summary", "usable", "needs", "source"),
+    }
 )
 """Columns where there are too many for a terminal; ``--json`` has all."""
 

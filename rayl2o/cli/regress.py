@@ -11,7 +11,6 @@ from rich.text import Text
 
 from rayl2o.cli.options import Json, one_thread
 from rayl2o.cli.output import number, output
-from rayl2o.errors import UserError
 
 if TYPE_CHECKING:
     from rayl2o.symbolic.regress import Regression
@@ -32,20 +31,21 @@ def verb(
     engine: Annotated[
         str, typer.Option("--engine", help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20.")
     ] = "evolved",
-    cpu_s: Annotated[float, typer.Option("--cpu-s", help="Ceiling of CPU seconds of the search.")] = 30.0,
-    nodes: Annotated[int, typer.Option("--nodes", help="Nodes of the largest formula.")] = 60,
+    cpu_s: Annotated[
+        float | None,
+        typer.Option("--cpu-s", help="Ceiling of CPU seconds of the search; default: 30, or the preset's."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", help="Nodes of the largest formula; default: 60, or the preset's.")
+    ] = None,
     offset: Annotated[bool, typer.Option(help="Allow a constant term, where the engine has the choice.")] = True,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no number.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Find formulas for a column of a table, from the simplest to the best."""
-    if not cpu_s > 0 or nodes < 1:
-        raise UserError(
-            "--cpu-s and --nodes must be positive", value=f"{cpu_s:g}, {nodes}", mend="e.g. --cpu-s 30 --nodes 60"
-        )
     one_thread()
-    from rayl2o.cli.engine_argument import parsed
+    from rayl2o.cli.engine_argument import budget_of, parsed
     from rayl2o.cli.progress import waiting
     from rayl2o.evaluate.pmap import process_map
     from rayl2o.symbolic.columns_file import read_columns
@@ -56,12 +56,13 @@ def verb(
 
     with output(as_json) as says:
         name, changes = parsed(engine)
+        budget = budget_of(name, cpu_s, nodes, Budget(30.0, 60))
         chosen = engine_of(name, {**({"offset": offset} if has_setting(name, "offset") else {}), **changes})
         table = read_columns(file, target, without or ())
         tested = None if test is None else read_columns(test, target, without or ())
         with waiting(f"searching with {engine}", says.err):
             pmap = process_map(workers) if workers > 1 else map
-            found = regress(table, chosen, Budget(cpu_s, nodes), seed, tested, pmap, offset)
+            found = regress(table, chosen, budget, seed, tested, pmap, offset)
         front = [one.to_json() for one in found.front]
         says.result({"front": front, "recommended": found.recommended, "cpu_s": found.cpu_s}, _table(found, target))
 

@@ -1,4 +1,4 @@
-"""``rayl2o tune``: a study of baseline optimizers or of meta-training settings with Ray Tune."""
+"""``rayl2o tune``: a study of baseline optimizers, of meta-training settings or of a distillation's engine with Ray Tune."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verb(
     workers: Annotated[int, typer.Option("--workers", min=0, help="Trials at once; 0 for as many as fit.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Tune with Ray: baseline optimizers with equal budgets, or settings of a meta-training."""
+    """Tune with Ray: baseline optimizers with equal budgets, settings of a meta-training, or of a distillation's engine."""
     if runtime not in _RUNTIMES:
         raise unknown_name("runtime", runtime, _RUNTIMES)
     if resume is None and source is None:

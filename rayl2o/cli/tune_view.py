@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -16,6 +17,10 @@ from rayl2o.cluster.study import StudyProgress, StudyResult
 from rayl2o.cluster.study_best import BEST_YAML, Best
 from rayl2o.cluster.study_config import BaselineStudy
 from rayl2o.cluster.study_records import RESULTS
+from rayl2o.cluster.study_symbolic import R2, SymbolicStudy
+from rayl2o.cluster.symbolic_scoring import Comparison
+from rayl2o.evaluate.statistics import Interval
+from rayl2o.folder import RULE
 
 _PLAIN_LINES = 20
 """Lines at most, besides failures, where there is no terminal."""
@@ -42,6 +47,8 @@ def study_progress(console: Console) -> Iterator[Callable[[StudyProgress], None]
 
 def _plain_lines(console: Console) -> Callable[[StudyProgress], None]:
     def follow(said: StudyProgress) -> None:
+        if said.doing:
+            console.print(said.doing, markup=False)
         if said.newest is None:
             return
         every = max(1, said.total // _PLAIN_LINES)
@@ -54,7 +61,9 @@ def _plain_lines(console: Console) -> Callable[[StudyProgress], None]:
 
 
 def _line(said: StudyProgress) -> str:
-    parts = [f"{said.running} at work"] if said.running else []
+    parts = [said.doing] if said.doing else []
+    if said.running:
+        parts.append(f"{said.running} at work")
     if said.failed:
         parts.append(f"{said.failed} failed")
     if said.best:
@@ -65,13 +74,15 @@ def _line(said: StudyProgress) -> str:
 
 def study_view(done: StudyResult) -> list[RenderableType]:
     """The winners task by task, best first, what failed, and where the results lie."""
-    return [_table(done.best), *_failures(done), *(Text(line) for line in _next(done))]
+    of = "mean loss over the horizon"
+    if isinstance(done.study, SymbolicStudy):
+        of = "1 - R2" if done.study.metric == R2 else "mean loss"
+    beside = [_beside(one.compared, of) for one in done.best if one.compared is not None]
+    return [_table(done.best, of), *beside, *_failures(done), *(Text(line) for line in _next(done))]
 
 
-def _table(best: Sequence[Best]) -> Table:
-    table = Table(
-        caption="chosen on the tuning seeds; mean loss over the horizon on other seeds with its 95 % interval"
-    )
+def _table(best: Sequence[Best], of: str) -> Table:
+    table = Table(caption=f"chosen on the tuning seeds; {of} on other seeds with its 95 % interval")
     for heading in ("task", "best setting"):
         table.add_column(heading)
     for heading in ("tuning seeds", "fresh seeds"):
@@ -91,6 +102,39 @@ def _table(best: Sequence[Best]) -> Table:
             )
             table.add_row(*map(Text, cells), style="bold" if i == 0 else "", end_section=i == len(group) - 1)
     return table
+
+
+def _beside(found: Comparison, of: str) -> Table:
+    """The tuned setting, the engine's default and the linear engine, on the same fits that chose nothing."""
+    verdict = "better than" if found.beats_default else "no better than"
+    table = Table(caption=f"{of} of every fit, lowest to highest; tuned is {verdict} the default")
+    table.add_column("")
+    for heading in (of, "minus default", "R2", "nodes", "CPU s", "diverged"):
+        table.add_column(heading, justify="right")
+    for one in found.standings:
+        sound = [fit for fit in one.fits if not fit.error]
+        cells = (
+            one.name,
+            _spread(one.by_fit),
+            "" if one.against_default is None else _interval(one.against_default),
+            _spread([fit.r2_test for fit in sound if fit.r2_test is not None]),
+            _spread([fit.nodes for fit in sound], whole=True),
+            _spread([fit.cpu_s for fit in sound]),
+            f"{sum(fit.diverged for fit in sound)} of {sum(len(fit.per_seed) for fit in sound)}",
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _spread(values: Sequence[float], whole: bool = False) -> str:
+    if not values:
+        return "-"
+    low, high = (str(int(end)) if whole else number(end, 3) for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _interval(one: Interval) -> str:
+    return f"{number(one.mean, 3)}\n{number(one.low, 3)} to {number(one.high, 3)}"
 
 
 def _order(one: Best) -> float:
@@ -135,11 +179,18 @@ def _failures(done: StudyResult) -> list[Text]:
 
 def _next(done: StudyResult) -> list[str]:
     lines = [f"results  {done.out / RESULTS}", f"best     {done.out / BEST_YAML}"]
+    if isinstance(done.study, SymbolicStudy):
+        where = f"--task {done.study.task}{_options(done.study.task_settings)}"
+        return [*lines, f"next     rayl2o distill {done.out / RULE}.json --engine {done.out / BEST_YAML} {where}"]
     if not isinstance(done.study, BaselineStudy):
         return [*lines, f"next     rayl2o train {done.out / BEST_YAML}"]
-    winner, settings = min(done.best, key=_order), done.study.task_settings
-    options = "".join(
+    winner = min(done.best, key=_order)
+    return [*lines, f"next     rayl2o evaluate {winner.rule} --task {winner.task}{_options(done.study.task_settings)}"]
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    """A task's settings as the command line takes them."""
+    return "".join(
         f" --data {value}" if name == "data" else f" --set {name}={json.dumps(value)}"
         for name, value in settings.items()
     )
-    return [*lines, f"next     rayl2o evaluate {winner.rule} --task {winner.task}{options}"]

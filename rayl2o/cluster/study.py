@@ -25,8 +25,9 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from rayl2o.cluster.connect import connected
+from rayl2o.cluster.learned_rule import learned_rule
+from rayl2o.cluster.study_base import Study
 from rayl2o.cluster.study_best import Best, best_of, write_best
-from rayl2o.cluster.study_config import Study
 from rayl2o.cluster.study_gate import enter, places
 from rayl2o.cluster.study_gate import gate as new_gate
 from rayl2o.cluster.study_records import (
@@ -44,9 +45,12 @@ from rayl2o.cluster.study_records import (
     write_results,
 )
 from rayl2o.cluster.study_search import SCORE, STEPS, StudyAsha, StudySearch
+from rayl2o.cluster.study_symbolic import SymbolicStudy
+from rayl2o.cluster.symbolic_fit import all_tables
 from rayl2o.cluster.trials import TIMEOUT, Said, run_trial
 from rayl2o.errors import UserError
 from rayl2o.runtime import RoleConfig, RuntimeConfig
+from rayl2o.symbolic.tables import Tables
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -67,6 +71,7 @@ class StudyProgress:
         running: Trials at work.
         best: Least score of a finished trial so far, by cell.
         newest: The trial that ended just now, if one did.
+        doing: What is done before or after the trials, if it takes long.
     """
 
     total: int
@@ -75,6 +80,7 @@ class StudyProgress:
     running: int
     best: Mapping[str, float]
     newest: Record | None = None
+    doing: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,8 +165,9 @@ def run(
     begun, cells = time.perf_counter(), study.cells()
     ledger = _Ledger(study, out, follow)
     if ledger.missing:
+        given = _given(study, ledger.tell)
         with connected(_roles(study, runtime)):
-            _session(study, out, runtime.workers, _require(study), ledger, trial or tune_trial)
+            _session(study, out, runtime.workers, _require(study), ledger, trial or tune_trial, given)
         if ledger.missing:  # Tune ends its loop on Ctrl-C and says nothing
             raise KeyboardInterrupt
     shutil.rmtree(out / TUNE, ignore_errors=True)
@@ -173,21 +180,32 @@ def run(
             value=str(results),
             mend="see the column error; mend the study and start it anew, or --resume to try again",
         )
-    best = best_of(study, out, found)
+    best = best_of(study, out, found, tell=ledger.tell)
     write_best(study, out, best)
     return StudyResult(out, study, tuple(found), tuple(best), time.perf_counter() - begun)
 
 
-def tune_trial(config: dict[str, Any], study: Study, runs: str, gate: Any) -> None:
+def tune_trial(
+    config: dict[str, Any], study: Study, runs: str, gate: Any, tables: Mapping[str, Sequence[Tables]] | None = None
+) -> None:
     """A trial as Tune calls it, in a process that is the trial's alone meanwhile."""
     enter(gate)
     cell = next(cell for cell in study.cells() if cell.name == config["cell"])
 
     def report(said: Said) -> None:
         score = math.inf if said.score is None else said.score
-        tune.report({**vars(said), SCORE: score, STEPS: said.steps, "per_seed": list(said.per_seed)})
+        more = {"per_seed": list(said.per_seed), "found": dict(said.found)}
+        tune.report({**vars(said), SCORE: score, STEPS: said.steps, **more})
 
-    run_trial(study, cell.task, cell.optimizer, config["setting"], Path(runs), report)
+    run_trial(study, cell.task, cell.optimizer, config["setting"], Path(runs), report, tables)
+
+
+def _given(study: Study, tell: Callable[[str], None]) -> dict[str, Any]:
+    """What all trials are handed beside the study."""
+    if not isinstance(study, SymbolicStudy):
+        return {}
+    tell("recording tables")
+    return {"tables": all_tables(study, learned_rule(study.rule))}
 
 
 def _roles(study: Study, runtime: RuntimeConfig) -> RuntimeConfig:
@@ -210,14 +228,16 @@ def _require(study: Study) -> int:
     return fit
 
 
-def _session(study: Study, out: Path, at_once: int, fit: int, ledger: _Ledger, trial: TrialFunction) -> None:
-    """One Tune experiment over the trials that have no record."""
+def _session(
+    study: Study, out: Path, at_once: int, fit: int, ledger: _Ledger, trial: TrialFunction, given: Mapping[str, Any]
+) -> None:
+    """One Tune experiment over the trials that have no record; ``given`` goes to all of them through the object store."""
     found = records(out, study.cells())
     search = StudySearch(study, found)
     asha = StudyAsha(study.cells(), study.search, study.budget, found) if study.search.kind == "asha" else None
     resources = {"cpu": study.trial.cpus, "memory": study.trial.memory_mb * _MB}
     trainable = tune.with_parameters(
-        trial, study=study, runs=str(out / RUNS), gate=new_gate(min(at_once or fit, fit, search.remaining))
+        trial, study=study, runs=str(out / RUNS), gate=new_gate(min(at_once or fit, fit, search.remaining)), **given
     )
     with _quiet():
         tuner = tune.Tuner(
@@ -329,13 +349,18 @@ class _Ledger(tune.Callback):
             tuple((int(one[STEPS]), float(one[SCORE])) for one in said if math.isfinite(one[SCORE])),
             round(seconds, 3),
             error,
+            dict(last.get("found", {})),
         )
         keep(self._out, record)
         self._records[record.cell, record.ordinal] = record
         self._begun.pop(trial.trial_id, None)
         self._tell(record)
 
-    def _tell(self, newest: Record | None = None) -> None:
+    def tell(self, doing: str) -> None:
+        """Says what is done before or after the trials."""
+        self._tell(doing=doing)
+
+    def _tell(self, newest: Record | None = None, doing: str = "") -> None:
         if self._follow is None:
             return
         best: dict[str, float] = {}
@@ -343,4 +368,4 @@ class _Ledger(tune.Callback):
             if one.finished and one.score is not None:
                 best[one.cell] = min(one.score, best.get(one.cell, math.inf))
         failed = sum(one.failed for one in self._records.values())
-        self._follow(StudyProgress(self.total, len(self._records), failed, len(self._begun), best, newest))
+        self._follow(StudyProgress(self.total, len(self._records), failed, len(self._begun), best, newest, doing))

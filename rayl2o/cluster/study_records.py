@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayl2o.checkpoint import replace_file
-from rayl2o.cluster.study_config import (
-    TRAINING,
-    BaselineStudy,
-    Cell,
-    Study,
-    TrainingStudy,
-    dump,
-    load_text,
-)
+from rayl2o.cluster.learned_rule import learned_rule
+from rayl2o.cluster.study_base import SYMBOLIC, TRAINING, Cell, Study
+from rayl2o.cluster.study_config import BaselineStudy, TrainingStudy, dump, load_text
+from rayl2o.cluster.study_symbolic import SymbolicStudy
 from rayl2o.config import dump as dump_run
 from rayl2o.config import plain_yaml
 from rayl2o.errors import UserError
+from rayl2o.folder import RULE
+from rayl2o.rules.files import save_rule
+from rayl2o.symbolic.engines.preset import dump_preset
+from rayl2o.symbolic.engines.registry import ENGINES, resolve
 from rayl2o.unroll.segment import DIVERGED, OK
 
-STUDY, BASE, RESULTS, TRIALS, RUNS, TUNE = (
-    "study.yaml", "base.yaml", "results.parquet", "trials", "runs", "tune",
+STUDY, BASE, ENGINE, RESULTS, TRIALS, RUNS, TUNE = (
+    "study.yaml", "base.yaml", "engine.yaml", "results.parquet", "trials", "runs", "tune",
 )  # fmt: skip
 PRUNED, DIED = "pruned", "died"
 FINISHED = (OK, DIVERGED)
@@ -44,11 +43,13 @@ class Record:
         setting: The same as values.
         status: ``ok``, ``diverged``, ``pruned``, ``timeout``, ``memory``, ``error`` or ``died``.
         steps: How far it came, of the study's budget.
-        score: Mean loss over those steps (meta-training: of the rule after those updates) and tuning seeds; None if it failed.
+        score: Mean loss over those steps (meta-training: of the rule after those updates) and tuning seeds; a distillation's
+            metric; None if it failed.
         per_seed: The same for each tuning seed.
         reports: (steps, score) at the milestones.
         seconds: Of the last attempt.
         error: Why it failed.
+        found: What a distillation found; see :class:`rayl2o.cluster.trials.Said`.
     """
 
     cell: str
@@ -62,6 +63,7 @@ class Record:
     reports: tuple[tuple[int, float], ...] = ()
     seconds: float = 0.0
     error: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -90,12 +92,19 @@ def create(study: Study, out: Path) -> Study:
     if isinstance(study, TrainingStudy):
         config = study.config({}, study.meta_seeds[0])
         replace_file(out / BASE, lambda file: file.write(dump_run(config).encode()))
+    if isinstance(study, SymbolicStudy):
+        found = learned_rule(study.rule)
+        save_rule(out / RULE, found.rule, found.phi, {**found.card, "distilled_as": study.rule})
+        if study.engine not in ENGINES:
+            text = dump_preset(resolve(study.engine), f"the preset that is tuned, {Path(study.engine).name}")
+            replace_file(out / ENGINE, lambda file: file.write(text.encode()))
     replace_file(out / STUDY, lambda file: file.write(dump(study).encode()))
     return load(out)
 
 
 def load(out: Path) -> Study:
-    """The study of a folder; a training study's base is the copy that lies there.
+    """The study of a folder; a training study's base, the rule that is distilled and the preset that is tuned are
+    copies that lie there.
 
     Raises:
         UserError: If there is none, or it cannot be read.
@@ -109,6 +118,9 @@ def load(out: Path) -> Study:
         raise UserError("the study cannot be read", value=str(path), mend=str(error)) from error
     if isinstance(data, dict) and data.get("kind") == TRAINING:
         data["base"], data["fixed"] = str(out / BASE), {}
+    if isinstance(data, dict) and data.get("kind") == SYMBOLIC:
+        data["rule"] = str(out / f"{RULE}.json")
+        data["engine"] = str(out / ENGINE) if (out / ENGINE).is_file() else data.get("engine")
     return load_text(json.dumps(data), str(path))
 
 
@@ -151,6 +163,7 @@ def write_results(study: Study, out: Path, found: Sequence[Record]) -> Path:
     """``results.parquet``: a row per trial, a column for each setting (``setting.lr``; empty where a trial has none)."""
     cells = {cell.name: cell for cell in study.cells()}
     names = list(dict.fromkeys(f"setting.{name}" for one in found for name in one.setting))
+    more = list(dict.fromkeys(name for one in found for name in one.found))
     rows = [
         {
             "trial": one.name,
@@ -167,6 +180,8 @@ def write_results(study: Study, out: Path, found: Sequence[Record]) -> Path:
             "budget": study.budget,
             "seconds": one.seconds,
             "error": one.error,
+            **dict.fromkeys(more),
+            **one.found,
         }
         for one in found
     ]

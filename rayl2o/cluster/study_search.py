@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
-from rayl2o.cluster.study_config import Cell, SearchConfig, Study
+from rayl2o.cluster.study_base import Cell, SearchConfig, Study
 from rayl2o.cluster.study_records import Record
 from rayl2o.cluster.study_space import setting_at
 from rayl2o.seeds import derive_seed

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,8 +18,11 @@ from torch import Tensor
 
 from rayl2o.checkpoint import replace_file
 from rayl2o.cluster.pinned import pin
-from rayl2o.cluster.study_config import BaselineStudy, Study, TrainingStudy
+from rayl2o.cluster.study_base import Study
+from rayl2o.cluster.study_config import BaselineStudy, TrainingStudy
 from rayl2o.cluster.study_space import OPTIMIZERS
+from rayl2o.cluster.study_symbolic import SymbolicStudy, operand_key
+from rayl2o.cluster.symbolic_fit import Fitted, fitted
 from rayl2o.cluster.trial_limits import Deadline, TrialMemory, TrialTimeout, limited, sole_user
 from rayl2o.config import RunConfig
 from rayl2o.errors import UserError
@@ -27,6 +31,7 @@ from rayl2o.evaluate.runner import run as run_rule
 from rayl2o.folder import CONFIG, trained_rule
 from rayl2o.rules.files import LoadedRule
 from rayl2o.run import resume, train
+from rayl2o.symbolic.tables import Tables
 from rayl2o.tasks.base import Batch, TaskBatch, TaskFamily, TaskSpec
 from rayl2o.telemetry import Progress
 from rayl2o.unroll.closed_loop import PENALTY
@@ -42,11 +47,13 @@ class Said:
 
     Attributes:
         steps: Steps done, of the study's budget.
-        score: Mean loss so far over tuning seeds (and meta-seeds); None if the trial failed.
+        score: What is minimized: mean loss so far over tuning seeds (and meta-seeds), or a formula's metric; None if the trial
+            failed.
         status: ``ok``, ``diverged`` (on a seed), ``timeout``, ``memory`` or ``error``.
-        per_seed: The score of each tuning seed.
+        per_seed: The score of each tuning seed; empty where the score is R2.
         error: Why it failed.
         seconds: Since the trial began.
+        found: The formula that a distillation found, and the CPU seconds of all its searches so far; JSON-able.
     """
 
     steps: int
@@ -55,19 +62,29 @@ class Said:
     per_seed: tuple[float, ...] = ()
     error: str = ""
     seconds: float = 0.0
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 Report = Callable[[Said], None]
 _Score = tuple[float, str, tuple[float, ...]]
 
 
-def run_trial(study: Study, task: str, optimizer: str, setting: Mapping[str, Any], runs: Path, report: Report) -> None:
+def run_trial(
+    study: Study,
+    task: str,
+    optimizer: str,
+    setting: Mapping[str, Any],
+    runs: Path,
+    report: Report,
+    tables: Mapping[str, Sequence[Tables]] | None = None,
+) -> None:
     """Runs a setting and reports at the study's milestones, or once why it failed. Never raises an ``Exception``.
 
     Args:
         study, task, optimizer, setting: What is tried.
         runs: Folder of the trials' meta-trainings.
         report: Told at every milestone.
+        tables: What a distillation fits, by its operands, for each tuning fit; None for the other kinds.
     """
     pin()
     steps = 0
@@ -84,6 +101,8 @@ def run_trial(study: Study, task: str, optimizer: str, setting: Mapping[str, Any
                 baseline(study, task, optimizer, setting, deadline, timed)
             elif isinstance(study, TrainingStudy):
                 training(study, setting, runs, deadline, timed)
+            elif isinstance(study, SymbolicStudy) and tables is not None:
+                distillation(study, setting, tables, deadline, timed)
         return
     except TrialTimeout as error:
         status, why = TIMEOUT, str(error)
@@ -132,6 +151,48 @@ def training(study: TrainingStudy, setting: Mapping[str, Any], runs: Path, deadl
                 replace_file(folder / SCORES, lambda file: file.write(json.dumps(known).encode()))
             score, status, per_seed = known[str(mark)]
             report(Said(mark, score, status, per_seed))
+
+
+def distillation(
+    study: SymbolicStudy,
+    setting: Mapping[str, Any],
+    tables: Mapping[str, Sequence[Tables]],
+    deadline: Deadline,
+    report: Report,
+) -> None:
+    """Fits with a setting up to a milestone each time, every time from the start: an engine is deterministic in its steps.
+
+    The formula that is told is the first fit's; CPU seconds are those of all searches so far.
+    """
+
+    def checked(function: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+        for result in map(function, *items):
+            deadline.check()
+            yield result
+
+    family = _Watched(study.family(), lambda *_: deadline.check())
+    own = copy.deepcopy(tables[operand_key(study.preset(setting).operands)])  # what Ray hands over cannot be written to
+    spent = 0.0
+    for mark in study.milestones:
+        preset = study.preset(setting, mark)
+        fits = [
+            _in_time(fitted, study, preset, one, seed, family, checked)
+            for one, seed in zip(own, study.tuning_fits, strict=True)
+        ]
+        spent += sum(one.cpu_s for one in fits)
+        means = tuple(sum(parts) / len(fits) for parts in zip(*(one.per_seed for one in fits), strict=True))
+        score = sum(one.score for one in fits) / len(fits)
+        report(Said(mark, score, OK, means, found={**fits[0].to_json(), "cpu_s": round(spent, 3)}))
+
+
+def _in_time(function: Callable[..., Fitted], *arguments: Any) -> Fitted:
+    """Calls it. Whatever is raised inside an engine comes as the engine's failure: a limit of the trial is none."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        if isinstance(error.__cause__, TrialTimeout | MemoryError):
+            raise error.__cause__ from None
+        raise
 
 
 def training_config(study: TrainingStudy, setting: Mapping[str, Any], meta_seed: int) -> RunConfig:

@@ -98,10 +98,15 @@ class Result:
         return asdict(self)
 
 
-def draw_task(family: TaskFamily, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> TaskBatch:
-    """The K tasks that seeds stand for: the same whichever rule is run on them."""
+def draw_specs(family: TaskFamily, seeds: Sequence[int]) -> list[TaskSpec]:
+    """The K tasks that seeds stand for, as specs: the same whichever rule is run on them."""
     drawn: dict[int, TaskSpec] = {seed: family.sample(generator("evaluate", "task", seed, 0)) for seed in set(seeds)}
-    return family.build([drawn[seed] for seed in seeds], dtype=dtype)
+    return [drawn[seed] for seed in seeds]
+
+
+def draw_task(family: TaskFamily, seeds: Sequence[int], dtype: torch.dtype = torch.float32) -> TaskBatch:
+    """The tasks of :func:`draw_specs` side by side."""
+    return family.build(draw_specs(family, seeds), dtype=dtype)
 
 
 def init_seeds(seeds: Sequence[int]) -> list[int]:

@@ -6,7 +6,9 @@ import pytest
 
 from rayl2o.cluster.study_config import BaselineStudy
 from rayl2o.cluster.study_records import TRIALS, Record, create, keep
+from rayl2o.symbolic.engines.registry import resolve
 from tests.cli.command import rayl2o, refused
+from tests.cluster.engine_study import small
 
 STUDY = BaselineStudy(
     tasks=("quadratic",), task_settings={"size": 3}, optimizers=("sgd", "adagrad"), draws=2, horizon=15
@@ -65,3 +67,25 @@ def test_a_mistake_in_the_study_is_found_before_ray_starts(tmp_path: Path) -> No
     file.write_text("kind: baselines\n")
     refused(rayl2o("tune", file, "draws=0"), "draws must be at least 1")
     refused(rayl2o("tune", file, "draws"), "key=value")
+
+
+def test_a_study_of_an_engine_shows_the_rivals_and_is_a_preset(tmp_path: Path) -> None:
+    study, out = small(tmp_path, metric="r2"), tmp_path / "out"
+    create(study, out)
+    setting = {"engine.population": 8, "operands.betas": [0.8]}
+    found = {"formula": "g", "nodes": 1, "buffers": 0, "r2_val": 0.9, "cpu_s": 0.5}
+    keep(out, Record("symbolic", 0, {}, setting, "ok", 3, 0.1, found=found))
+    keep(out, Record("symbolic", 1, {}, {**setting, "engine.population": 9}, "pruned", 1, 0.3, found=found))
+    keep(out, Record("symbolic", 2, {}, {**setting, "engine.population": 20}, "ok", 3, 0.2, found=found))
+    said = rayl2o("tune", "--resume", out)
+    assert said.code == 0, said.err
+    for text in ("1 - R2", "tuned", "default", "linear", "1 stopped early", "--set size=4", "rayl2o distill"):
+        assert text in said.out.replace("\n", " "), text
+    data = rayl2o("tune", "--resume", out, "--json").json
+    assert [one["name"] for one in data["best"][0]["compared"]["standings"]] == [
+        "tuned",
+        "operands",
+        "default",
+        "linear",
+    ]
+    assert resolve(str(out / "best.yaml")).settings["population"] == 8

@@ -10,7 +10,9 @@ from rayl2o.cluster.study import StudyProgress, StudyResult
 from rayl2o.cluster.study_best import Best
 from rayl2o.cluster.study_config import BaselineStudy
 from rayl2o.cluster.study_records import Record
+from rayl2o.cluster.symbolic_scoring import FitScore, comparison
 from rayl2o.evaluate.statistics import Interval
+from tests.cluster.engine_study import small
 
 FAILED = Record("t-sgd", 3, {}, {"lr": 1.0}, "memory", 0, None, error="used up [memory_mb]=5")
 
@@ -31,8 +33,10 @@ def test_without_a_terminal_there_are_few_lines_and_every_failure() -> None:
             follow(StudyProgress(200, done, 0, 1, {"t-sgd": 0.25}))
             follow(StudyProgress(200, done, 0, 1, {"t-sgd": 0.25}, Record("t-sgd", done, {}, {}, "ok", 9, 0.3)))
         follow(StudyProgress(200, 200, 1, 0, {}, FAILED))
+        follow(StudyProgress(200, 200, 1, 0, {}, doing="scoring tuned on fit 100"))
     lines = text(shown).splitlines()
-    assert len(lines) <= 23
+    assert len(lines) <= 24
+    assert lines[-1] == "scoring tuned on fit 100"
     assert "trial 10/200  1 at work  best 0.25 (t-sgd)" in lines
     assert "t-sgd-0003 failed (memory): used up [memory_mb]=5" in lines
 
@@ -60,3 +64,28 @@ def test_the_winners_are_shown_best_first_with_what_to_doubt() -> None:
     for part in ("lr at the edge of its range", "no trial finished", "failed: t-sgd-0003 (memory)", "0.19 to 0.21"):
         assert part in said
     assert "rayl2o evaluate adam:lr=0.1 --task t --data digits" in said
+
+
+def test_an_engines_rivals_are_shown_with_their_spread_and_the_verdict(tmp_path: Path) -> None:
+    def fit(seed: int, r2: float, diverged: int = 0) -> FitScore:
+        return FitScore(seed, "g", 20 + seed % 100, 2, r2, (0.5, 0.7), diverged, 1.25)
+
+    study = small(tmp_path, metric="r2")
+    rivals = [fit(100, 0.6), fit(101, 0.7)]
+    fits = {
+        "tuned": [fit(100, 0.8), fit(101, 0.9, 1)],
+        "default": rivals,
+        "linear": [FitScore(100, error="x"), rivals[0]],
+    }
+    compared = comparison(study, fits)
+    setting = {"engine.population": 8}
+    best = Best("quadratic", "evolved", setting, "", "x", 0.1, compared["tuned"].metric, 1, (), 3, 1, 0, compared)
+    shown = console(terminal=False)
+    for item in study_view(StudyResult(Path("out"), study, (), (best,), 1.0)):
+        shown.print(item)
+    said = text(shown)
+    for part in ("0.1 to 0.2", "0.8 to 0.9", "20 to 21", "1.25", "1 of 4", "-0.2", "better than the default"):
+        assert part in said, part
+    assert "rayl2o distill out/rule.json --engine out/best.yaml --task quadratic --set size=4" in said.replace(
+        "\n", " "
+    )

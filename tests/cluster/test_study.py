@@ -17,14 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayl2o.cluster.study import StudyProgress, begin, resume, run
-from rayl2o.cluster.study_config import BaselineStudy, SearchConfig, TrainingStudy, TrialConfig
+from rayl2o.cluster.study_base import SearchConfig, TrialConfig
+from rayl2o.cluster.study_config import BaselineStudy, TrainingStudy
 from rayl2o.cluster.study_records import RESULTS, TRIALS, TUNE, Record, create, drop, keep, load, records
 from rayl2o.config import load as load_run
 from rayl2o.errors import UserError
 from rayl2o.evaluate.search_space import SPACES
 from rayl2o.evaluate.tuning import tune as tuned_here
 from rayl2o.runtime import RuntimeConfig
+from rayl2o.symbolic.engines.evolved import Evolved
+from rayl2o.symbolic.engines.registry import engine, resolve
 from tests.cli.command import rayl2o
+from tests.cluster.engine_study import small
 
 ONE = RuntimeConfig(kind="local", workers=1)
 YAML = """
@@ -186,3 +190,41 @@ def test_a_killed_study_goes_on_and_every_trial_is_finished_once(ray_local: None
         scores = [one.score for one in done.records if one.cell == f"quadratic-{kind}"]
         assert scores == pytest.approx([score for _, score in oracle(study, kind)], rel=1e-4)
     assert json.loads((out / "best.json").read_text())["best"][0]["trials"] == 4
+
+
+@pytest.mark.timeout(240)
+def test_settings_of_an_engine_are_swept_and_the_best_is_a_preset(ray_local: None, tmp_path: Path) -> None:
+    """The tables cross to the trials, one of which dies; the rest is scored, shown, and told again without Ray."""
+    study = small(tmp_path, search={"kind": "asha"}, trial={"attempts": 1})
+
+    def dies(config: dict[str, Any], study: Any, runs: str, gate: Any, tables: Any) -> None:
+        from rayl2o.cluster.study import tune_trial
+
+        if config["ordinal"] == 1:
+            os._exit(1)
+        tune_trial(config, study, runs, gate, tables)
+
+    out = tmp_path / "out"
+    done = run(create(study, out), out, ONE, trial=dies)
+    assert [(one.name, one.status) for one in done.failures] == [("symbolic-0001", "died")]
+    assert {one.status for one in done.records if not one.failed} <= {"ok", "pruned"}
+    sound = [one for one in done.records if one.finished]
+    best = done.best[0]
+    assert best.tuning_loss == min(one.score or 0.0 for one in sound)
+    assert best.compared is not None
+    assert [one.name for one in best.compared.standings] == ["tuned", "operands", "default", "linear"]
+    rows = {row["trial"]: row for row in pq.read_table(out / RESULTS).to_pylist()}
+    assert all(rows[one.name]["formula"] and rows[one.name]["cpu_s"] > 0 for one in sound)
+    assert rows["symbolic-0001"]["formula"] is None
+    preset = resolve(str(out / "best.yaml"))
+    assert engine(str(out / "best.yaml")) == Evolved(**preset.settings)
+    assert preset.settings["population"] == best.setting["engine.population"]
+    assert preset.operands["betas"] == best.setting["operands.betas"]
+    assert preset.origin["rule"] == study.rule, "the rule as it was named, not the copy"
+
+    (tmp_path / "untrained.json").unlink()
+    (tmp_path / "hasty.yaml").unlink()
+    again = rayl2o("tune", "--resume", out, "--workers", 1, "--json").json
+    assert (again["kind"], again["trials"], again["errors"]) == ("symbolic", 3, 0), "what died is tried again"
+    kept = {one.name: one for one in records(out, done.study.cells())}
+    assert all(kept[one.name] == one for one in done.records if not one.failed)

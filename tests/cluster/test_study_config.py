@@ -6,16 +6,8 @@ from typing import Any
 
 import pytest
 
-from rayl2o.cluster.study_config import (
-    BaselineStudy,
-    SearchConfig,
-    TrainingStudy,
-    TrialConfig,
-    dump,
-    load_text,
-    parse,
-    read,
-)
+from rayl2o.cluster.study_base import SearchConfig, TrialConfig
+from rayl2o.cluster.study_config import BaselineStudy, TrainingStudy, dump, load_text, parse, read
 from rayl2o.errors import UserError
 
 BASELINES: dict[str, Any] = {

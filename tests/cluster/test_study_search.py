@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from rayl2o.cluster import study_search
-from rayl2o.cluster.study_config import BaselineStudy, SearchConfig
+from rayl2o.cluster.study_base import SearchConfig
+from rayl2o.cluster.study_config import BaselineStudy
 from rayl2o.cluster.study_records import Record
 from rayl2o.cluster.study_search import StudyAsha, StudySearch
 

@@ -10,14 +10,21 @@ import pytest
 import torch
 
 from rayl2o.cluster import trials
-from rayl2o.cluster.study_config import BaselineStudy, SearchConfig, TrainingStudy, TrialConfig
+from rayl2o.cluster.learned_rule import learned_rule
+from rayl2o.cluster.study_base import SearchConfig, TrialConfig
+from rayl2o.cluster.study_config import BaselineStudy, TrainingStudy
 from rayl2o.cluster.study_space import OPTIMIZERS
+from rayl2o.cluster.study_symbolic import SymbolicStudy
+from rayl2o.cluster.symbolic_fit import all_tables, fitted
 from rayl2o.cluster.trials import Said, digest, run_trial
 from rayl2o.evaluate.runner import mean_loss
 from rayl2o.evaluate.runner import run as run_rule
 from rayl2o.folder import trained_rule
 from rayl2o.run import TrainResult, resume, train
+from rayl2o.symbolic.engines.evolved import Evolved
+from rayl2o.symbolic.tables import Tables
 from rayl2o.telemetry import Progress
+from tests.cluster.engine_study import small
 
 BOWL = BaselineStudy(tasks=("quadratic",), task_settings={"size": 3}, horizon=27, draws=2, search=SearchConfig("asha"))
 FIXED: dict[str, Any] = {
@@ -132,3 +139,59 @@ def test_training_goes_on_where_a_killed_trial_stopped(tmp_path: Path, monkeypat
     finished = said(TRAINED, LR, tmp_path / "runs")
     assert not trained
     assert [one.score for one in finished] == [one.score for one in whole]
+
+
+def distilled(study: SymbolicStudy, setting: dict[str, Any], tables: dict[str, tuple[Tables, ...]]) -> list[Said]:
+    reports: list[Said] = []
+    run_trial(study, study.task, study.engine, setting, Path("unused"), reports.append, tables)
+    return reports
+
+
+FIT = {"engine.population": 6}
+ONE_SET: dict[str, Any] = {
+    "space": {"engine.population": {"int": [5, 20]}},
+    "fixed": {"operands.betas": [0.8], "nodes": 20},
+}
+
+
+def test_a_distillation_is_fitted_anew_at_every_milestone_and_its_cost_adds_up(tmp_path: Path) -> None:
+    study = small(tmp_path, search={"kind": "asha"}, **ONE_SET)
+    tables = all_tables(study, learned_rule(study.rule))
+    reports = distilled(study, FIT, tables)
+    assert [(one.steps, one.status) for one in reports] == [(1, "ok"), (3, "ok")], reports
+    (own,) = tables.values()
+    for one in reports:
+        preset = study.preset(FIT, one.steps)
+        fits = [fitted(study, preset, own[i], seed, study.family()) for i, seed in enumerate(study.tuning_fits)]
+        assert one.score == pytest.approx(np.mean([fit.score for fit in fits]))
+        np.testing.assert_allclose(one.per_seed, np.mean([fit.per_seed for fit in fits], axis=0))
+        assert one.found["formula"] == str(fits[0].chosen.expression)
+    assert 0 < reports[0].found["cpu_s"] < reports[1].found["cpu_s"]
+
+
+def test_limits_of_a_trial_hold_inside_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = small(tmp_path, **ONE_SET)
+    tables = all_tables(study, learned_rule(study.rule))
+
+    def endless(self: Evolved, train: Any, val: Any, budget: Any, seed: int, pmap: Any) -> Any:
+        while True:
+            list(pmap(abs, [1]))  # as an engine that hands its islands to the map
+
+    monkeypatch.setattr(Evolved, "fit", endless)
+    (late,) = distilled(replace(study, trial=TrialConfig(timeout_s=0.3)), FIT, tables)
+    assert (late.status, late.score) == ("timeout", None)
+
+    def greedy(*_: Any) -> Any:
+        raise MemoryError("Unable to allocate 1 TiB")
+
+    monkeypatch.setattr(Evolved, "fit", greedy)
+    (large,) = distilled(study, FIT, tables)
+    assert large.status == "memory"
+
+    def nonsense(*_: Any) -> Any:
+        return ["x0 + x1", None]
+
+    monkeypatch.setattr(Evolved, "fit", nonsense)
+    (silly,) = distilled(study, FIT, tables)
+    assert silly.status == "error"
+    assert "no formula" in silly.error

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rayl2o.symbolic.engines.own_process import limit_memory, read_job, write_whole
+from rayl2o.symbolic.engines.own_process import end_with_parent, limit_memory, read_job, write_whole
 
 FRONT = "front.json"
 _A = np.array([-1.7, -0.3, 0.4, 1.3])
@@ -106,6 +106,7 @@ def _step(operon: Any, node: Any, symbols: Mapping[int, str], columns: Mapping[i
 
 def main(folder: Path) -> None:
     """Runs the job in ``folder``."""
+    end_with_parent()
     x, y, settings = read_job(folder)
     limit_memory(settings["memory_mb"])
     search(x, y, settings, folder)

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rayl2o.errors import UserError, unknown_name
+from rayl2o.errors import UserError
 from rayl2o.rules.expression import Expression
 from rayl2o.seeds import derive_seed
 from rayl2o.symbolic.engines import pysr_process
 from rayl2o.symbolic.engines.base import Budget, Data, Pmap
 from rayl2o.symbolic.engines.hall_of_fame import numbered, read_hall_of_fame
 from rayl2o.symbolic.engines.own_process import Ended, run, write_job
-from rayl2o.symbolic.engines.pysr_settings import PRESETS, RUN, Settings
+from rayl2o.symbolic.engines.pysr_settings import RUN, Settings
 
 _JULIA_ENVIRONMENT = ("PYTHON_JULIACALL_EXE", "PYTHON_JULIAPKG_EXE")
 _OWN_JULIA = ("julia_env", "pyjuliapkg", "install", "bin", "julia")
@@ -42,17 +42,6 @@ def julia() -> str | None:
 def available() -> bool:
     """Whether PySR and a Julia are here."""
     return importlib.util.find_spec("pysr") is not None and julia() is not None
-
-
-def preset(name: str) -> PySR:
-    """The engine with settings of :data:`~rayl2o.symbolic.engines.pysr_settings.PRESETS`.
-
-    Raises:
-        UserError: If there is no preset of that name.
-    """
-    if name not in PRESETS:
-        raise unknown_name("preset of pysr", name, PRESETS)
-    return PySR(**PRESETS[name])
 
 
 @dataclass(frozen=True)

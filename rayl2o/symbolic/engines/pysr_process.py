@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rayl2o.symbolic.engines.julia_operators import JULIA
-from rayl2o.symbolic.engines.own_process import limit_memory, read_job
+from rayl2o.symbolic.engines.own_process import end_with_parent, limit_memory, read_job
 from rayl2o.symbolic.engines.pysr_settings import keywords
 
 
@@ -28,6 +28,7 @@ def regressor(settings: Mapping[str, Any], folder: Path) -> Any:
 
 def main(folder: Path) -> None:
     """Runs the job in ``folder``."""
+    end_with_parent()
     x, y, settings = read_job(folder)
     limit_memory(settings["memory_mb"])
     regressor(settings, folder).fit(x, y)

@@ -1,10 +1,13 @@
-"""Settings of a PySR search, the paper's as presets, and the keywords they become. Imports nothing that imports torch."""
+"""Settings of a PySR search and the keywords they become. Imports nothing that imports torch.
+
+The paper's settings are presets (``presets/pysr-paper-*.yaml``), searched with the paper's operators: ``>``, cube and log|x| of
+its scripts are not in our table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from rayl2o.errors import UserError, unknown_name
@@ -67,21 +70,6 @@ class Settings:
                 raise unknown_name("operator", operator, JULIA)
         if not self.operators:
             raise UserError("pysr needs an operator", value=self.operators, mend="use + and *")
-
-
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "default": {},
-        "paper-populations": {"iterations": 300, "populations": 200},
-        "paper-population-size": {"iterations": 300, "population_size": 200},
-        "paper-code": {"iterations": 300, "populations": 8, "cycles": 900},
-        "paper-code-train": {"iterations": 30, "populations": 8, "cycles": 9999},
-    }
-)
-"""Paper S, appendix C: 300 iterations, "population number 200", which may mean either of two settings (so two presets); its
-largest size is not stated. The published scripts have two other settings, with a largest size (``Budget.max_complexity``) of 200
-and of 20, PySR's default of the time. All presets search the paper's operators: the scripts' ``>``, cube and log|x| are not in
-our table."""
 
 
 def keywords(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:

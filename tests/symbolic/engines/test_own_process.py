@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,31 @@ def test_time_over_ends_the_whole_group(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert _gone(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does it on Linux only")
+def test_a_search_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+    child = (
+        "from rayl2o.symbolic.engines.own_process import end_with_parent; import os, time\n"
+        "end_with_parent(); open('part', 'w').write(str(os.getpid())); os.rename('part', 'child'); time.sleep(300)"
+    )
+    parent = (
+        "from rayl2o.symbolic.engines.own_process import run; from pathlib import Path; import sys\n"
+        f"run(('-c', {child!r}), Path(sys.argv[1]), 300)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent, str(tmp_path)]) as started:
+        assert _soon(lambda: (tmp_path / "child").is_file(), 1200)
+        started.kill()
+    pid = int((tmp_path / "child").read_text())
+    assert _soon(lambda: _gone(pid), 200)
+
+
+def _soon(holds: Callable[[], bool], tries: int) -> bool:
+    for _ in range(tries):
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _gone(pid: int) -> bool:

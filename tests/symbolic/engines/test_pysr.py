@@ -26,8 +26,10 @@ from rayl2o.rules.operators import OPERATORS
 from rayl2o.symbolic.engines import pysr
 from rayl2o.symbolic.engines.base import Budget, Data
 from rayl2o.symbolic.engines.julia_operators import JULIA, PAPER_OPERATORS
-from rayl2o.symbolic.engines.pysr import PySR, preset
-from rayl2o.symbolic.engines.pysr_settings import PRESETS, Settings, keywords
+from rayl2o.symbolic.engines.preset import read_preset
+from rayl2o.symbolic.engines.presets import presets
+from rayl2o.symbolic.engines.pysr import PySR
+from rayl2o.symbolic.engines.pysr_settings import Settings, keywords
 
 SETTINGS = {
     **{field.name: field.default for field in fields(Settings)},
@@ -148,13 +150,13 @@ def test_keywords_of_both_modes() -> None:
 
 
 def test_presets_are_engines_and_the_two_readings_differ() -> None:
-    engines = {name: preset(name) for name in PRESETS}
-    assert engines["default"] == PySR()
+    read = {name: read_preset(name) for name in presets() if name.startswith("pysr-")}
+    engines = {name.removeprefix("pysr-"): PySR(**one.settings) for name, one in read.items()}
     assert engines["paper-populations"].populations == 200
     assert engines["paper-population-size"].population_size == 200
     assert {engines[f"paper-{each}"].iterations for each in ("populations", "population-size")} == {300}
-    with pytest.raises(UserError, match="paper-populations"):
-        preset("paper-population")
+    sizes = {name: one.budget.max_complexity for name, one in read.items() if one.budget}
+    assert (sizes["pysr-paper-code"], sizes["pysr-paper-code-train"]) == (200, 20)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from rayl2o.errors import UserError
@@ -43,3 +45,10 @@ def test_one_that_cannot_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_available("missing")
     with pytest.raises(UserError, match="it needs: a library"):
         engine("missing")
+
+
+def test_what_counts_the_steps_of_a_search_is_a_setting_of_its_engine() -> None:
+    counted = {name: info.steps for name, info in ENGINES.items() if info.steps}
+    assert counted == {"evolved": "generations", "operon": "generations", "pysr": "iterations"}
+    for name, setting in counted.items():
+        assert setting in {field.name for field in fields(registry._factory(name))}
