@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import typing
@@ -253,12 +254,19 @@ for _tag, _pattern, _first in (
         _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
+_DEEPEST = 50
+"""Brackets within brackets, quoted ones counted too."""
+
+
 def plain_yaml(text: str) -> Any:
     """The value of a YAML document.
 
     Raises:
         ValueError: With one line, if it is anything but plain values.
     """
+    depths = itertools.accumulate(((c in "[{") - (c in "]}") for c in text), initial=0)
+    if max(depths) > _DEEPEST:  # the parser takes cubic time to find out
+        raise ValueError("nested too deeply")
     try:
         loader = _Loader(text)
         try:
