@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from rayl2o.benchmark import BENCHMARKS
+from rayl2o.cli.output import strict
 from rayl2o.cluster.benchmark import BENCHMARKS as ON_RAY
 from rayl2o.run import scope
 
@@ -28,7 +29,9 @@ def main(names: list[str]) -> None:
         rows = [asdict(row) for row in known[name]()]
         machine = {"python": platform.python_version(), "processor": _processor(), **scope()}
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps({"measured_with": machine, "rows": rows}, indent=1) + "\n")
+        (RESULTS / f"{name}.json").write_text(
+            json.dumps(strict({"measured_with": machine, "rows": rows}), indent=1) + "\n"
+        )
         for row in rows:
             ratio = f"{row['ratio']:6.2f}x {row['against']}" if row["ratio"] is not None else ""
             print(f"{row['name']:<78} {row['value']:12.3f} {row['unit']:<14} {ratio}")

@@ -16,9 +16,9 @@ class Row:
 
     Attributes:
         name: What was measured.
-        value, unit: The figure (median of repeats).
+        value, unit: The figure (median of repeats); nan where it cannot be had here, and the unit says why.
         ratio: Against the rival named in ``against``, larger is better for us; None where there is no rival.
-        against: The rival, measured in the same run.
+        against: The rival, measured in the same run, or a published figure, which the text says.
     """
 
     name: str

@@ -15,14 +15,14 @@ from rayl2o.errors import unknown_name
 if TYPE_CHECKING:
     from rayl2o.benchmark import Row
 
-_HELP = "meta-gradient, first-order-gap, estimators, compile, full-unroll, segment, tasks or ray."
+_HELP = "meta-gradient, first-order-gap, estimators, compile, full-unroll, segment, tasks, sr-table1, sr-engines, sr-l2o or ray."
 
 
 def verb(
     name: Annotated[str, typer.Argument(metavar="NAME", help=_HELP)],
     as_json: Json = False,
 ) -> None:
-    """Measure speed on one thread, each figure beside a rival of the same run."""
+    """Measure speed, or what symbolic regression recovers, on one thread, each figure beside a rival."""
     one_thread()
     from rayl2o.benchmark import BENCHMARKS
     from rayl2o.cli.progress import waiting
