@@ -24,9 +24,11 @@ from rayl2o.symbolic.distill import Distillation, distill
 from rayl2o.symbolic.distill_config import DistillConfig
 from rayl2o.symbolic.engines.registry import engine
 from rayl2o.symbolic.front import Front
+from rayl2o.symbolic.guards import STRETCH_FACTOR
 from rayl2o.symbolic.runs import Runs
 from rayl2o.symbolic.search import search
 from rayl2o.symbolic.selection import EXTENSIONS, Job, Score, run_job
+from rayl2o.symbolic.table import Table
 from rayl2o.symbolic.tables import Tables
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
@@ -50,8 +52,10 @@ LIMITS = {True: {10: 0.95, 25: 0.98, 60: None}, False: {10: 0.55, 25: None, 60: 
 NEAR = {True: 0.25, False: 0.3}
 """Goal: how far from the network's log loss the distilled formula may be."""
 CPU_GOAL = 60.0
-COLLAPSED = 0.0
-"""A member of a front with less R2 on test rows has collapsed."""
+EXPLODED = 100.0
+"""Times the clamp, at inputs three times as large on test rows (the guard looks at training rows)."""
+COLLAPSED = 0.1
+"""A member of a front whose R2 on test rows is so much below that of a simpler one has collapsed."""
 
 
 def l2o_rows() -> list[Row]:
@@ -127,7 +131,7 @@ def guard_rows(subject: Subject, tables: Tables, config: DistillConfig, seeds: I
     bad, best = 0, []
     for seed in seeds:
         front = search(tables, engine(config.engine, config.engine_settings), config.budget, (seed,)).front
-        bad += any(not c.stable or not c.r2 > COLLAPSED for c in front.candidates)
+        bad += _falls_apart(front, tables.test or tables.val)
         top = within(front, config.budget.max_complexity)
         best.append(float("-inf") if top is None else top.r2)
     spread = f"R2 of the largest member, worst of {len(best)} search seeds (best {max(best):.3f})"
@@ -135,6 +139,17 @@ def guard_rows(subject: Subject, tables: Tables, config: DistillConfig, seeds: I
         Row(f"{subject.name}: fronts that collapse or explode", bad, f"of {len(best)} search seeds"),
         Row(f"{subject.name}: largest member", min(best), spread),
     ]
+
+
+def _falls_apart(front: Front, test: Table) -> bool:
+    """Whether a member collapses on rows that chose nothing, or answers to 3x inputs with what no clamp should have to hold."""
+    best = -np.inf
+    for member in front.candidates:
+        far = member.expression.evaluate({o: STRETCH_FACTOR * x for o, x in test.columns().items()})
+        if not member.r2 > best - COLLAPSED or not float(far.abs().max()) <= EXPLODED * member.clamp:
+            return True
+        best = max(best, member.r2)
+    return False
 
 
 def closed_loop_rows(

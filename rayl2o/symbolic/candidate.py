@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rayl2o.errors import UserError
 from rayl2o.rules.expression import Expression
 from rayl2o.rules.symbolic import SymbolicRule
-from rayl2o.symbolic.guards import STRETCH, Reason, inspect
+from rayl2o.symbolic.guards import Reason, inspect
 from rayl2o.symbolic.metrics import r2
 from rayl2o.symbolic.sampling import EARLY, LATE
 from rayl2o.symbolic.table import Floats, Table
@@ -67,8 +67,8 @@ class Candidate:
 
     @property
     def stable(self) -> bool:
-        """Not refused, sane at stretched inputs, and no closed-loop run diverged."""
-        return not self.refused and not self.diverged and all(reason.name != STRETCH for reason in self.flagged)
+        """Not refused, and no closed-loop run diverged."""
+        return not self.refused and not self.diverged
 
     @property
     def complexity(self) -> int:

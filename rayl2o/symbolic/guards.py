@@ -25,8 +25,9 @@ NOT_MONOTONE = "not_monotone"
 MAGNITUDES = tuple(10.0 ** (exponent / 4) for exponent in range(-32, 9))
 """|g| from 1e-8 to 1e2, four to the decade."""
 STRETCH_FACTOR = 3.0
-STRETCH_FLAGGED, STRETCH_REFUSED = 30.0, 1000.0
-"""What 3x inputs may give, in units of max |y|, before the clamp: a linear rule gives 3, rules that blew up 1e3 to 1e5."""
+STRETCH_FLAGGED, STRETCH_REFUSED = 10.0, 30.0
+"""What 3x inputs may give, in units of max |y|, before the clamp: a linear rule gives 3, a square 9, a cube 27; fronts that were
+seen to fall apart 33 to 1e5."""
 BLOWN = 100.0
 """Largest step after the gradient has gone to 0, in units of the largest step while it was there: a sound rule stays near 1."""
 QUIET = 40
