@@ -36,7 +36,7 @@ def front() -> Front:
         candidate("-tanh(g)*exp(g_tilde)*square(m_tilde)", 0.9, closed_loop=9.0, diverged=2), engine="evolved"
     )
     large = replace(
-        candidate("-g - g_tilde - m_tilde - q - t", 0.95, flagged=(Reason(STRETCH, "33 times max |y|"),)),
+        candidate("-g - g_tilde - m_tilde - q - t", 0.95, flagged=(Reason(STRETCH, "13 times max |y|"),)),
         engine="evolved",
     )
     bad = candidate("0.01*g", 0.5, refused=(Reason(ASCENT, "a constant gradient is ascended"),))

@@ -42,7 +42,7 @@ def test_what_a_line_says() -> None:
         "3", "1", "0.710", "0.70/0.60", "0.60", "0.2500±0.0500", "0.0 -", "yes", "linear",
     )  # fmt: skip
     assert (loss(lost), loss(large)) == ("diverged", "-")
-    assert (cells(lost, [])[-2], cells(large, [])[-2]) == ("no", "no")
+    assert (cells(lost, [])[-2], cells(large, [])[-2]) == ("no", "yes")
 
 
 def test_spread_is_the_standard_deviation_over_runs() -> None:
