@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rayl2o.study.figures import save_figures
+from rayl2o.study.measured import measured
 from rayl2o.study.page import with_studies
 from rayl2o.study.records import read
 
@@ -17,9 +18,9 @@ PAGE, RESULTS, IMAGES = (ROOT / part for part in ("docs/training-techniques.md",
 
 
 def documents(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """The committed studies by name."""
+    """The committed studies of training by name; those that distil have a page of their own."""
     found = (read(path) for path in sorted(folder.glob("study-*.json")))
-    return {document["study"]: document for document in found if document is not None}
+    return {document["study"]: document for document in found if document is not None and not measured(document)}
 
 
 def page() -> str:

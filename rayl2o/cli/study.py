@@ -51,16 +51,19 @@ def _line(record: dict[str, Any]) -> str:
 def _tell(found: dict[str, Any], folder: Path, says: Output) -> None:
     from rayl2o.checkpoint import replace_file
     from rayl2o.study.figures import save_figures
+    from rayl2o.study.measured import measured
+    from rayl2o.study.measured_figure import save_measured_figure
+    from rayl2o.study.measured_tables import measured_blocks
     from rayl2o.study.records import write_document
     from rayl2o.study.results import rows
-    from rayl2o.study.tables import blocks, markdown, rich_table
+    from rayl2o.study.tables import Block, blocks, markdown, rich_table
 
-    name, summary = found["study"], rows(found)
-    tables = blocks(found, summary)
+    name, summary, distilled = found["study"], rows(found), measured(found)
+    tables: list[Block[Any]] = [*blocks(found, summary), *measured_blocks(found, distilled)]
     results, page = folder / f"{name}.json", folder / f"{name}.md"
     write_document(results, found)
     replace_file(page, lambda file: file.write(markdown(tables).encode()))
-    figures = save_figures(found, folder, name)
+    figures = [*save_figures(found, folder, name), *save_measured_figure(found, folder, name)]
     for job in found["failed"]:
         says.err.print(f"failed: {job}; see {folder / 'jobs' / f'{job}.json'}", markup=False)
     data = {
@@ -72,6 +75,7 @@ def _tell(found: dict[str, Any], folder: Path, says: Output) -> None:
         "results": results,
         "figures": figures,
         "rows": [row.to_json() for row in summary],
+        "distilled": [one.to_json() for one in distilled],
     }
     files = ", ".join(str(file) for file in (results, page, *figures))
     says.result(data, *map(rich_table, tables), Text(f"written: {files}"))

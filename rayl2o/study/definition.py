@@ -16,6 +16,7 @@ from rayl2o.config import TaskChoice, check_keys, first_mistake, mapping, overri
 from rayl2o.errors import UserError, unknown_name
 from rayl2o.evaluate.search_space import SPACES
 from rayl2o.studies import studies, study_text
+from rayl2o.study.distillation import Distillation
 from rayl2o.tasks.base import TaskFamily
 from rayl2o.tasks.registry import task
 
@@ -148,7 +149,7 @@ class Study:
         base: Part of a run's config that all arms share, with ``preset: NAME`` if it begins with one.
         axes: Axis to level to the part of a config that the level sets (:func:`rayl2o.study.arms.arms`).
         reference: Axis to the level that an arm is compared with; the other levels stay the arm's own. Empty compares nothing.
-        snapshots, evaluations, baselines, probe: See each.
+        snapshots, evaluations, baselines, probe, distillation: See each.
         alive_below: A trained rule counts as alive if its mean loss is below; 0 counts nothing.
     """
 
@@ -161,6 +162,7 @@ class Study:
     snapshots: Snapshots = field(default_factory=Snapshots)
     baselines: Baselines = field(default_factory=Baselines)
     probe: Probe = field(default_factory=Probe)
+    distillation: Distillation = field(default_factory=Distillation)
     alive_below: float = 0.0
 
     def __post_init__(self) -> None:

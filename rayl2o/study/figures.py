@@ -17,7 +17,7 @@ from rayl2o.evaluate.drawing import GRID, INK, MUTED
 from rayl2o.study.results import Row, measures_cosines, rows
 from rayl2o.study.tables import Block, blocks
 
-_COLOURS = ("#0072B2", "#D55E00", "#00805E", "#AA4499", "#9A6A00", "#332288")
+COLOURS = ("#0072B2", "#D55E00", "#00805E", "#AA4499", "#9A6A00", "#332288")
 _RC = MappingProxyType(
     {
         "font.family": "DejaVu Sans",
@@ -45,7 +45,7 @@ def save_figures(document: Mapping[str, Any], folder: Path, stem: str) -> list[P
     return [save_png(figure, folder / f"{name}.png") for name, figure in found.items() if figure is not None]
 
 
-def study_figure(tables: Sequence[Block], colour_by: str = "") -> Figure:
+def study_figure(tables: Sequence[Block[Row]], colour_by: str = "") -> Figure:
     """One panel per table, rows shared: mean loss on a logarithmic axis.
 
     Args:
@@ -65,7 +65,7 @@ def study_figure(tables: Sequence[Block], colour_by: str = "") -> Figure:
     return figure
 
 
-def cosine_figure(tables: Sequence[Block], axis: str) -> Figure | None:
+def cosine_figure(tables: Sequence[Block[Row]], axis: str) -> Figure | None:
     """Cosine of an arm's own meta-gradient to the exact one against its mean loss; None if the study has no such cosines.
 
     Args:
@@ -85,7 +85,7 @@ def cosine_figure(tables: Sequence[Block], axis: str) -> Figure | None:
     return figure
 
 
-def _join(axes: Axes, block: Block, axis: str) -> None:
+def _join(axes: Axes, block: Block[Row], axis: str) -> None:
     groups: dict[str, list[tuple[float, float]]] = {}
     for row in block.rows:
         if row.own_cosine is not None:
@@ -93,7 +93,7 @@ def _join(axes: Axes, block: Block, axis: str) -> None:
             groups.setdefault(others, []).append((row.own_cosine, row.mean))
     for i, (label, points) in enumerate(groups.items()):
         x, y = zip(*sorted(points), strict=True)
-        colour, dash = _COLOURS[i % len(_COLOURS)], "-" if i < len(_COLOURS) else "--"
+        colour, dash = COLOURS[i % len(COLOURS)], "-" if i < len(COLOURS) else "--"
         axes.plot(x, y, f"o{dash}", color=colour, markersize=4.5, linewidth=1.2, label=label or "all")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
@@ -121,15 +121,15 @@ def _name(row: Row) -> str:
     return " / ".join(row.levels.values()) if row.levels else row.label.partition(":")[0]
 
 
-def _colours(tables: Sequence[Block], axis: str) -> Mapping[str, str]:
+def _colours(tables: Sequence[Block[Row]], axis: str) -> Mapping[str, str]:
     levels = dict.fromkeys(row.levels[axis] for block in tables for row in block.rows if axis in row.levels)
-    return {level: _COLOURS[i % len(_COLOURS)] for i, level in enumerate(levels)}
+    return {level: COLOURS[i % len(COLOURS)] for i, level in enumerate(levels)}
 
 
-def _panel(axes: Axes, block: Block, names: Sequence[str], colours: Mapping[str, str], axis: str) -> None:
+def _panel(axes: Axes, block: Block[Row], names: Sequence[str], colours: Mapping[str, str], axis: str) -> None:
     for row in block.rows:
         y = names.index(_name(row))
-        colour = colours.get(row.levels.get(axis, ""), _COLOURS[0]) if row.levels else MUTED
+        colour = colours.get(row.levels.get(axis, ""), COLOURS[0]) if row.levels else MUTED
         axes.plot(row.points, [y] * len(row.points), "o", color=colour, markersize=4.5, alpha=0.55, markeredgewidth=0)
         axes.plot([row.mean] * 2, [y - 0.33, y + 0.33], color=colour, linewidth=2.4, solid_capstyle="butt")
     axes.set_xscale("log")

@@ -11,7 +11,7 @@ from rayl2o.checkpoint import parse_json, replace_file
 from rayl2o.errors import UserError
 from rayl2o.study.job import Job
 
-JOBS = "jobs"
+JOBS, PHI = "jobs", "phi"
 OK, FAILED = "ok", "failed"
 Record = dict[str, Any]
 _STRICT: dict[str, Any] = {"allow_nan": False, "ensure_ascii": False}
@@ -20,6 +20,11 @@ _STRICT: dict[str, Any] = {"allow_nan": False, "ensure_ascii": False}
 def path_of(out: Path, job: Job) -> Path:
     """Where a job's record lies."""
     return out / JOBS / f"{job.name}.json"
+
+
+def phi_of(out: Path, job: Job) -> Path:
+    """Where its trained weights lie, if they are kept."""
+    return out / PHI / job.name
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -17,7 +17,7 @@ from rayl2o.folder import scope
 from rayl2o.study.arms import digest
 from rayl2o.study.definition import Study, plain, written
 from rayl2o.study.job import Job, jobs
-from rayl2o.study.records import FAILED, OK, Record, kept, path_of, write_record
+from rayl2o.study.records import FAILED, OK, Record, kept, path_of, phi_of, write_record
 
 TRACE = "traceback"
 """Stays in the job's own file: it names paths of this machine."""
@@ -25,10 +25,10 @@ TRACE = "traceback"
 
 @dataclass(frozen=True)
 class _Order:
-    """A job and the file for its record."""
+    """A job and the study's folder."""
 
     job: Job
-    path: Path
+    out: Path
 
 
 def finished(study: Study, out: Path, pmap: ParallelMap = map) -> Iterator[Record]:
@@ -49,7 +49,7 @@ def finished(study: Study, out: Path, pmap: ParallelMap = map) -> Iterator[Recor
     for job in jobs(study):
         record = kept(out, job)
         if record is None:
-            todo.append(_Order(job, path_of(out, job)))
+            todo.append(_Order(job, out))
         else:
             yield record
     try:
@@ -82,11 +82,11 @@ def _perform(order: _Order) -> Record:
     job = order.job
     record: Record = {"job": job.name, "sha256": job.sha256, **job.header()}
     try:
-        record |= {"status": OK, **job.perform()}
+        record |= {"status": OK, **job.perform(phi_of(order.out, job))}
         json.dumps(record, allow_nan=False)  # a number that is none fails this job, not the study
     except Exception as error:  # whatever a job runs into, the others go on
         message = f"{type(error).__name__}: {error}"
         record = {"job": job.name, "sha256": job.sha256, **job.header()}
         record |= {"status": FAILED, "error": message, TRACE: traceback.format_exc()}
-    write_record(order.path, record)
+    write_record(path_of(order.out, job), record)
     return record

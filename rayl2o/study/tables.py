@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rich.table import Table
 from rich.text import Text
@@ -16,27 +16,28 @@ from rayl2o.study.results import Row
 from rayl2o.study.training import UPDATES
 
 _STYLES = {BETTER: "green", WORSE: "red", REFERENCE: "bold"}
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[R]):
     """A heading, whether it is flushed right, and what stands in a row."""
 
     heading: str
     right: bool
-    cell: Callable[[Row], str]
+    cell: Callable[[R], str]
 
 
 @dataclass(frozen=True)
-class Block:
-    """The rows of one evaluation and clock, with what its table is called."""
+class Block(Generic[R]):
+    """Rows, such as those of one evaluation and clock, with what their table is called."""
 
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[Column[R], ...]
+    rows: tuple[R, ...]
 
 
-def blocks(document: Mapping[str, Any], rows: Sequence[Row]) -> list[Block]:
+def blocks(document: Mapping[str, Any], rows: Sequence[Row]) -> list[Block[Row]]:
     """One table per evaluation and clock, in the order of the rows."""
     study = parse(document["definition"], document["study"])
     by_name = {one.label: one for one in study.evaluations}
@@ -54,7 +55,7 @@ def _title(one: Evaluation, clock: str, members: Sequence[Row]) -> str:
     return f"{one.label}, {one.steps:,} steps, {one.seeds} seeds, {when}"
 
 
-def _columns(study: Study, members: Sequence[Row]) -> Iterator[Column]:
+def _columns(study: Study, members: Sequence[Row]) -> Iterator[Column[Row]]:
     """Columns that would be empty throughout are left out."""
     yield Column(" / ".join(study.axes), False, _name)
     yield Column("mean loss", True, lambda row: f"{row.mean:.4g}")
@@ -90,12 +91,12 @@ def _cosine_of(credit: str) -> Callable[[Row], str]:
     return lambda row: f"{row.cosines[credit]:.3f}" if credit in row.cosines else ""
 
 
-def markdown(found: Sequence[Block]) -> str:
+def markdown(found: Sequence[Block[Any]]) -> str:
     """The tables one after the other, each under its title."""
     return "\n".join(_markdown_table(block) for block in found)
 
 
-def _markdown_table(block: Block) -> str:
+def _markdown_table(block: Block[Any]) -> str:
     lines = [
         _line(column.heading for column in block.columns),
         _line("---:" if column.right else "---" for column in block.columns),
@@ -108,12 +109,13 @@ def _line(cells: Iterator[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def rich_table(block: Block) -> Table:
+def rich_table(block: Block[Any]) -> Table:
     """The same for a terminal."""
     table = Table(title=block.title, title_justify="left")
     for column in block.columns:
         table.add_column(column.heading, justify="right" if column.right else "left", overflow="fold")
     for row in block.rows:
         # As Text, so that brackets in a label are not read as markup.
-        table.add_row(*(Text(column.cell(row)) for column in block.columns), style=_STYLES.get(row.verdict, ""))
+        style = _STYLES.get(row.verdict, "") if isinstance(row, Row) else ""
+        table.add_row(*(Text(column.cell(row)) for column in block.columns), style=style)
     return table

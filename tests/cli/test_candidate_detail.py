@@ -26,7 +26,7 @@ def test_all_that_is_known_is_shown() -> None:
     for index, words in (
         (0, ("candidate 0", "training 0.710", "late 0.600", "w 0.700", "by run: 0.2   0.25   0.3", "nothing found")),
         (2, ("diverged in 2 runs",)),
-        (3, ("not run", "flagged: stretch: 33 times")),
+        (3, ("not run", "flagged: stretch: 13 times")),
         (4, ("refused", "ascent: a constant gradient is ascended")),
     ):
         text = _text(index)

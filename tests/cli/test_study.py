@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.command import rayl2o, refused
-from tests.study.examples import toy_data
+from tests.study.examples import DISTILLATION, toy_data
 
 
 def _file(folder: Path, **changes: Any) -> Path:
@@ -32,6 +32,16 @@ def test_a_study_is_done_and_told(tmp_path: Path) -> None:
     assert again.code == 0
     assert "dm / exact" in again.out
     assert all(path.stat().st_mtime_ns == before for path, before in written.items())
+
+
+def test_distilled_rules_are_told(tmp_path: Path) -> None:
+    arms = {"rule": {"rp": {"rule": {"kind": "rnnprop-small"}}}}
+    study = _file(tmp_path, axes=arms, reference={}, distillation=DISTILLATION)
+    said = rayl2o("study", study, "seeds=[0]", "--out", tmp_path / "out", "--json")
+    assert [one["label"] for one in said.json["distilled"]] == ["sgd:lr=0.03", "rp"]
+    assert [one["inputs"] for one in said.json["distilled"]] == [["g"], ["m_tilde", "g_tilde"]]
+    assert [Path(file).name for file in said.json["figures"]] == ["toy.png", "toy-formulas.png"]
+    assert "| sgd:lr=0.03 | g | 0.0 | 0.0 |" in (tmp_path / "out" / "toy.md").read_text()
 
 
 def test_a_job_that_fails_ends_with_1_and_is_named(tmp_path: Path) -> None:

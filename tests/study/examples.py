@@ -91,3 +91,53 @@ def example() -> dict[str, Any]:
         {**ADAM, "label": "adam:lr=0.1", "on_edge": [], "scores": score([3.0, 5.0], diverged=1)},
     ]
     return document(jobs, seeds=[0, 1, 2], alive_below=2.5, snapshots={"cpu_s": [2.0]})
+
+
+DISTILLATION = {
+    "engine": "linear",
+    "task": TASK,
+    "steps": 60,
+    "rows": 400,
+    "horizons": [5, 20],
+    "errors": [0.05, 0.5],
+    "nodes": [3, 60],
+    "known": ["sgd:lr=0.03"],
+}
+"""A distillation of a moment."""
+
+
+def distilled(tpf: float, nodes: int | None, r2: float) -> dict[str, Any]:
+    """What is measured of a rule with one input and a formula of 3 nodes, and a better one of 9."""
+    line = {
+        "inputs": 1,
+        "buffers": 2,
+        "r2_val": r2,
+        "r2_early": r2,
+        "r2_late": None,
+        "r2_stretched": r2,
+        "stable": True,
+    }
+    front = [{**line, "nodes": 3, "r2_test": r2 - 0.1}, {**line, "nodes": 9, "r2_test": r2}]
+    found = None if nodes is None else {"nodes": nodes, "inputs": 1, "r2_val": r2, "formula": "g"}
+    search = {
+        "cpu_s": 1.25,
+        "front": front,
+        "complexity": {"0.05": found, "0.5": {"nodes": 3, "inputs": 1, "r2_val": r2, "formula": "g"}},
+        "best": {"3": {**front[0], "formula": "g"}, "60": {**front[1], "formula": "g + t"}},
+        "sound": {"3": {**front[0], "formula": "g"}, "60": {**front[0], "formula": "g"}},
+    }
+    perception = {"5": {"g": 0.5}, "20": {"g": tpf}}
+    return {"perception": perception, "method": "sensitivity", "searches": {"ema": search}}
+
+
+def distilling_example() -> dict[str, Any]:
+    """A known rule, and DM of two meta-seeds; the third failed."""
+    sgd = {"job": "known-sgd-lr-0.03", "kind": "known", "rule": "sgd:lr=0.03", "status": "ok"}
+    failed = {"job": "dm-first-2", "kind": "training", "status": "failed", "error": "gone"}
+    jobs = [
+        {**sgd, "distillation": distilled(0.0, 3, 1.0)},
+        {**trained(DM, 0, [1.0, 2.0]), "distillation": distilled(4.0, 9, 0.96)},
+        {**trained(DM, 1, [1.0, 3.0]), "distillation": distilled(6.0, None, 0.9)},
+        {**failed, "arm": "dm-first", "levels": DM, "seed": 2},
+    ]
+    return document(jobs, seeds=[0, 1, 2], distillation=DISTILLATION)

@@ -10,10 +10,10 @@ import pytest
 from rayl2o.errors import UserError
 from rayl2o.evaluate.runner import mean_loss, run
 from rayl2o.rules.registry import parse_rule
-from rayl2o.study.job import BaselineJob, TrainingJob, jobs
+from rayl2o.study.job import BaselineJob, KnownJob, TrainingJob, jobs
 from rayl2o.study.scoring import scores
 from rayl2o.study.training import train
-from tests.study.examples import TASK, toy
+from tests.study.examples import DISTILLATION, TASK, toy
 
 
 def test_jobs_come_seed_by_seed_and_baselines_last() -> None:
@@ -32,6 +32,7 @@ def test_a_digest_changes_with_what_the_job_does_and_nothing_else() -> None:
         {"evaluations": [{"task": TASK, "steps": 6, "seeds": 2}]},
         {"base": {"updates": 4}},
         {"seeds": [1]},
+        {"distillation": DISTILLATION | {"known": []}},
     ):
         assert jobs(toy(**changes))[0].sha256 != first.sha256, changes
 
@@ -55,8 +56,21 @@ def test_a_job_trains_and_scores_each_phi_once_and_says_plain_numbers() -> None:
     assert done["credit"] == "first_order"
 
 
+def test_known_rules_come_first_and_change_no_other_job() -> None:
+    few, more = (toy(distillation=DISTILLATION | {"known": known}) for known in (["sgd"], ["adam:lr=1e-3", "sgd"]))
+    assert [job.name for job in jobs(more)][:3] == ["known-adam-lr-1e-3", "known-sgd", "dm-first-0"]
+    assert isinstance(jobs(few)[0], KnownJob)
+    assert [job.sha256 for job in jobs(few)] == [job.sha256 for job in jobs(more)][1:]
+
+
+def test_two_jobs_may_not_write_one_file() -> None:
+    with pytest.raises(UserError, match="known-sgd-lr-1e-3"):
+        jobs(toy(distillation=DISTILLATION | {"known": ["sgd:lr=1e-3", "sgd: lr=1e-3"]}))
+
+
 def test_a_job_crosses_a_process() -> None:
-    for job in (jobs(toy())[0], jobs(toy(baselines={"rules": ["adam"]}))[-1]):
+    known = jobs(toy(distillation=DISTILLATION))[0]
+    for job in (jobs(toy())[0], jobs(toy(baselines={"rules": ["adam"]}))[-1], known):
         assert ForkingPickler.loads(ForkingPickler.dumps(job)) == job
 
 
@@ -76,6 +90,10 @@ def test_tuning_seeds_must_not_be_scored_on() -> None:
         jobs(toy(baselines={"rules": ["adam"], "first_seed": 10_001}))
 
 
-def test_an_evaluations_task_must_exist() -> None:
-    with pytest.raises(UserError, match="did you mean 'quadratic'"):
-        jobs(toy(evaluations=[{"task": {"name": "quadratik"}}]))
+def test_a_task_must_exist() -> None:
+    for changes in (
+        {"evaluations": [{"task": {"name": "quadratik"}}]},
+        {"distillation": DISTILLATION | {"task": {"name": "quadratik"}}},
+    ):
+        with pytest.raises(UserError, match="did you mean 'quadratic'"):
+            jobs(toy(**changes))

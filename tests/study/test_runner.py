@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from rayl2o.errors import UserError
+from rayl2o.study import trained
 from rayl2o.study.definition import Study
 from rayl2o.study.job import jobs
 from rayl2o.study.runner import document, finished
-from tests.study.examples import toy, toy_data
+from tests.study.examples import DISTILLATION, toy, toy_data
 
 BASE = toy_data()["base"]
 AXES = {
@@ -93,3 +94,28 @@ def test_a_worker_that_dies_is_no_traceback(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="finished jobs are kept"):
         list(finished(_study(), tmp_path, dying))
+
+
+def test_another_distillation_does_not_train_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = {"rule": {"rp": {"rule": {"kind": "rnnprop-small"}}}}
+
+    def study(**changes: Any) -> Study:
+        return _study(axes=axes, seeds=[0], distillation=DISTILLATION | changes)
+
+    first = list(finished(study(), tmp_path))
+    assert [record["job"] for record in first] == ["known-sgd-lr-0.03", "rp-0"]
+    assert [record["status"] for record in first] == ["ok", "ok"]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(trained, "train", refuse)
+    again = list(finished(study(horizons=[7]), tmp_path))
+    assert [list(record["distillation"]["perception"]) for record in again] == [["7"], ["7"]]
+    assert again[1]["snapshots"] == first[1]["snapshots"]
+    assert list(finished(study(horizons=[7]), tmp_path)) == again
+
+
+def test_nothing_is_kept_where_nothing_is_distilled(tmp_path: Path) -> None:
+    list(finished(_study(axes={"rule": {"dm": AXES["rule"]["dm"]}}, seeds=[0]), tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs"]
