@@ -10,6 +10,7 @@ import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,14 +28,17 @@ def main(names: list[str]) -> None:
     known = {**BENCHMARKS, **ON_RAY}
     for name in names or list(known):
         rows = [asdict(row) for row in known[name]()]
-        machine = {"python": platform.python_version(), "processor": _processor(), **scope()}
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(
-            json.dumps(strict({"measured_with": machine, "rows": rows}), indent=1) + "\n"
-        )
+        write(name, rows)
         for row in rows:
             ratio = f"{row['ratio']:6.2f}x {row['against']}" if row["ratio"] is not None else ""
             print(f"{row['name']:<78} {row['value']:12.3f} {row['unit']:<14} {ratio}")
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Keeps a result, with what it was measured with."""
+    machine = {"python": platform.python_version(), "processor": _processor(), **scope()}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(strict({"measured_with": machine, "rows": rows}), indent=1) + "\n")
 
 
 def _processor() -> str:
