@@ -24,6 +24,7 @@ FITS = (
     "fit and selection",
     "fronts that collapse or explode",
     "largest member",
+    "fronts equal at 1 and 2 threads",
     "distilled less network, worst of 6",
     "formula runs that diverged",
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from rayl2o.benchmark.row import Row
 from rayl2o.benchmark.sr_rules import Subject, own, published
@@ -101,6 +102,7 @@ def subject_rows(
     found = distill(subject.rule, subject.phi, family, config, keep=kept.append)
     rows = fit_rows(subject, found)
     rows += guard_rows(subject, kept[0], config, guard_seeds)
+    rows.append(thread_row(subject, kept[0], config))
     return rows + closed_loop_rows(subject, found, families, config, steps)
 
 
@@ -139,6 +141,24 @@ def guard_rows(subject: Subject, tables: Tables, config: DistillConfig, seeds: I
         Row(f"{subject.name}: fronts that collapse or explode", bad, f"of {len(best)} search seeds"),
         Row(f"{subject.name}: largest member", min(best), spread),
     ]
+
+
+def thread_row(subject: Subject, tables: Tables, config: DistillConfig) -> Row:
+    """Whether two threads, in torch and in BLAS, and the islands in reverse order find the front that one thread finds."""
+
+    def backwards(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return [function(item) for item in reversed(list(items))][::-1]
+
+    chosen, threads = engine(config.engine, config.engine_settings), torch.get_num_threads()
+    fronts = []
+    for count, pmap in ((1, map), (2, backwards)):
+        torch.set_num_threads(count)
+        try:
+            with threadpool_limits(count):
+                fronts.append(search(tables, chosen, config.budget, (0,), pmap).front)
+        finally:
+            torch.set_num_threads(threads)
+    return Row(f"{subject.name}: fronts equal at 1 and 2 threads", float(fronts[0] == fronts[1]), "1 is yes")
 
 
 def _falls_apart(front: Front, test: Table) -> bool:

@@ -38,6 +38,7 @@ def test_rows_of_a_rule() -> None:
     assert rows["tiny: R2 at <= 10 nodes"].value <= 1.0
     assert rows["tiny: fit and selection"].value > 0
     assert rows["tiny: fronts that collapse or explode"].unit == "of 2 search seeds"
+    assert rows["tiny: fronts equal at 1 and 2 threads"].value == 1.0
     for name in FAMILIES:
         row = rows[f"tiny: {name} 200 distilled"]
         assert row.against == "network"
