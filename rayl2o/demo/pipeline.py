@@ -63,6 +63,7 @@ class DemoConfig:
         horizon: Inner steps of tuning, selection and comparison.
         draws: Settings tried for each classic rule on each task.
         tuning_updates: Updates of the formula's coefficients.
+        engine: Searches the formulas.
         runtime: ``local`` (Ray on this machine) or ``inline`` (no Ray); the numbers are the same.
     """
 
@@ -74,6 +75,7 @@ class DemoConfig:
     horizon: int = HORIZON
     draws: int = 40
     tuning_updates: int = 150
+    engine: str = "evolved"
     runtime: str = "local"
 
     def __post_init__(self) -> None:
@@ -219,7 +221,7 @@ def _train(run_config: RunConfig, out: Path, where: Place, progress: Progress) -
 def _distil(config: DemoConfig, trained: LoadedRule, family: TaskFamily, progress: Progress) -> Distillation:
     bar = progress.add_task("distil", total=1, note="table, fit, guards, closed loop, gain, fine-tuning")
     tuning = FinetuneConfig(updates=config.tuning_updates)
-    settings = DistillConfig(seed=config.seed, horizon=config.horizon, finetune=tuning)
+    settings = DistillConfig(seed=config.seed, horizon=config.horizon, engine=config.engine, finetune=tuning)
     found = distill(trained.rule, trained.phi, family, settings)
     progress.update(bar, advance=1, note=f"{found.selected.complexity} nodes, R2 {found.selected.r2_val:.3f}")
     return found

@@ -56,7 +56,8 @@ def _digest(result: TrainResult | ClusterResult) -> str:
 
 @pytest.mark.parametrize("lag", [0, 1])
 def test_the_same_bytes_inline_and_on_one_two_and_three_workers(lag: int, tmp_path: Path) -> None:
-    results = {n: _train(n, tmp_path / f"{n}", f"lag={lag}") for n in (0, 1, 2, 3)}
+    counts = (0, 1, 2, 3) if lag == 0 else (0, 3)
+    results = {n: _train(n, tmp_path / f"{n}", f"lag={lag}") for n in counts}
     assert len({_digest(result) for result in results.values()}) == 1
     inline, spread = folder.load_newest(tmp_path / "0"), folder.load_newest(tmp_path / "3")
     assert inline is not None

@@ -14,7 +14,9 @@ from rayl2o.errors import UserError
 from rayl2o.optim import SymbolicOptimizer
 from rayl2o.rules.files import load_rule
 
-SMALL = DemoConfig(overrides=("updates=40", "curriculum.n_train=[100]"), horizon=120, draws=4, tuning_updates=5)
+SMALL = DemoConfig(
+    overrides=("updates=20", "curriculum.n_train=[60]"), horizon=60, draws=3, tuning_updates=3, engine="linear"
+)
 
 
 @pytest.mark.usefixtures("ray_local")
