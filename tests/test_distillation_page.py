@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from rayl2o.study.definition import load, parse
 from rayl2o.study.job import jobs
 from rayl2o.symbolic.perception import momentum_tpf
+from tests.page_scripts import page_script
 from tests.study.examples import distilling_example
 
 ROOT = Path(__file__).parents[1]
@@ -19,13 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def writer() -> ModuleType:
-    file = ROOT / "scripts" / "write_distillation_page.py"
-    spec = importlib.util.spec_from_file_location("write_distillation_page", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return page_script("write_distillation_page")
 
 
 @pytest.fixture

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.page_scripts import page_script
 
 
 @pytest.fixture(scope="module")
-def script() -> dict[str, Any]:
-    return runpy.run_path(str(ROOT / "scripts" / "write_l2o_page.py"), run_name="script")
+def writer() -> ModuleType:
+    return page_script("write_l2o_page")
 
 
-def test_the_page_says_what_was_measured(script: dict[str, Any]) -> None:
-    assert script["page"]() == (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+def test_the_page_says_what_was_measured(writer: ModuleType) -> None:
+    assert writer.page() == writer.PAGE.read_text(encoding="utf-8")
 
 
-def test_every_rule_has_every_column_at_every_mark(script: dict[str, Any]) -> None:
-    rows = script["figures"]()
-    names = script["rules"](rows)
+def test_every_rule_has_every_column_at_every_mark(writer: ModuleType) -> None:
+    rows = writer.figures()
+    names = writer.rules(rows)
     assert len(names) >= 2
     for name in names:
-        lines = [line for line in script["losses"](rows).splitlines() if line.startswith(f"| {name} |")]
+        lines = [line for line in writer.losses(rows).splitlines() if line.startswith(f"| {name} |")]
         assert [line.split(" | ")[1].split(" x ")[0] for line in lines] == [
             "network",
             "network",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,7 @@ import pytest
 
 from rayl2o.study.definition import load, parse
 from rayl2o.study.job import jobs
+from tests.page_scripts import page_script
 from tests.study.examples import example
 
 ROOT = Path(__file__).parents[1]
@@ -18,12 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def writer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_training_page", ROOT / "scripts" / "write_training_page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return page_script("write_training_page")
 
 
 def test_the_page_is_up_to_date(writer: ModuleType) -> None:
