@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rayl2o.rules.expression import Expression
-from rayl2o.rules.operands import Operand, column_operand
 from rayl2o.symbolic.engines.asking import ask, understood
-from rayl2o.symbolic.engines.base import Budget, Data, Engine, Floats, Pmap
+from rayl2o.symbolic.engines.base import Budget, Data, Engine, Pmap
+from rayl2o.symbolic.engines.cpu_time import cpu_time
 from rayl2o.symbolic.metrics import r2
+from rayl2o.symbolic.regress import values
 
 STRETCH = 3.0
 """Inputs are stretched so much to see whether a formula explodes."""
@@ -76,37 +74,22 @@ def fitted(engine: Engine, rows: Rows, budget: Budget, seed: int, pmap: Pmap = m
     Raises:
         UserError: If the engine fails.
     """
-    begun = _cpu_s()
+    begun = cpu_time()
     found, _ = understood(ask(engine, rows.train, rows.val, budget, seed, pmap), lambda expression: expression)
-    cpu_s = _cpu_s() - begun
+    cpu_s = cpu_time() - begun
     expressions = tuple(sorted(found, key=lambda expression: expression.complexity))
     return Fit(expressions, tuple(_scored(expression, rows) for expression in expressions), cpu_s)
 
 
 def _scored(expression: Expression, rows: Rows) -> Member:
     limit = max(float(np.abs(rows.test.y).max(initial=0.0)), 1e-300)
-    far = np.abs(answers(expression, rows.test, STRETCH)).max(initial=0.0)
+    far = np.abs(values(expression, rows.test, STRETCH)).max(initial=0.0)
     return Member(
         expression.complexity,
-        r2(rows.val.y, answers(expression, rows.val)),
-        r2(rows.test.y, answers(expression, rows.test)),
+        r2(rows.val.y, values(expression, rows.val)),
+        r2(rows.test.y, values(expression, rows.test)),
         float(far) / limit if np.isfinite(far) else math.inf,
     )
-
-
-def answers(expression: Expression, data: Data, stretch: float = 1.0) -> Floats:
-    """float64 ``[R]``: the formula on the rows, inputs times ``stretch``."""
-    columns: dict[Operand, Tensor] = {
-        column_operand(name): torch.from_numpy(np.ascontiguousarray(stretch * column))
-        for name, column in zip(data.names, data.x.T, strict=True)
-    }
-    found: Floats = expression.evaluate(columns).expand(len(data.y)).double().numpy()
-    return found
-
-
-def _cpu_s() -> float:
-    """CPU seconds of this process and of the children that it has waited for."""
-    return sum(os.times()[:4])
 
 
 def worst(values: Sequence[float]) -> float:

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from rayl2o.cli.options import Address, Data, Json, Out, Runtime, Settings, Task, Workers, first_free, one_thread
+from rayl2o.cli.options import (
+    Address,
+    Data,
+    EngineText,
+    Json,
+    Out,
+    Runtime,
+    Settings,
+    Task,
+    Workers,
+    first_free,
+    one_thread,
+)
 from rayl2o.cli.output import Output, number, output
 from rayl2o.errors import UserError
 
@@ -21,48 +33,56 @@ if TYPE_CHECKING:
     from rayl2o.symbolic.tables import Tables
 
 
+RuleArgument = Annotated[
+    str, typer.Argument(metavar="RUN_OR_RULE", help="A run's folder or the file of a learned rule.")
+]
+Horizon = Annotated[
+    int | None,
+    typer.Option("--horizon", min=20, help="Steps the formula is meant for; default: as trained, else 1000."),
+]
+CpuSeconds = Annotated[
+    float | None,
+    typer.Option("--cpu-s", help="Ceiling of CPU seconds of one search; default: 10, or the preset's."),
+]
+Nodes = Annotated[
+    int | None,
+    typer.Option("--nodes", min=1, help="Nodes of the largest formula; default: 100, or the preset's."),
+]
+Searches = Annotated[int, typer.Option("--searches", min=1, help="Searches from different seeds, merged.")]
+OperandMode = Annotated[
+    str | None,
+    typer.Option(
+        "--operands", help="ema (current value and averages) or paper (20 lags); default: ema, or the preset's."
+    ),
+]
+Signals = Annotated[
+    list[str] | None,
+    typer.Option("--signal", help="Read this one; repeatable; default: by the rule's kind.", show_default=False),
+]
+Sampling = Annotated[str, typer.Option("--sampling", help="strata (even over tensors and time) or windows (S's code).")]
+Rows = Annotated[int, typer.Option("--rows", min=40, help="Rows of each table.")]
+KeepTables = Annotated[bool, typer.Option("--tables", help="Keep the tables as Parquet files.")]
+Updates = Annotated[int, typer.Option("--updates", min=0, help="Updates of fine-tuning; 0 turns it off.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Every draw derives from it.")]
+
+
 def verb(
-    rule: Annotated[str, typer.Argument(metavar="RUN_OR_RULE", help="A run's folder or the file of a learned rule.")],
+    rule: RuleArgument,
     task: Task = None,
     data: Data = None,
     settings: Settings = None,
-    horizon: Annotated[
-        int | None,
-        typer.Option("--horizon", min=20, help="Steps the formula is meant for; default: as trained, else 1000."),
-    ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine",
-            help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20; or the best.yaml of a study.",
-        ),
-    ] = "evolved",
-    cpu_s: Annotated[
-        float | None,
-        typer.Option("--cpu-s", help="Ceiling of CPU seconds of one search; default: 10, or the preset's."),
-    ] = None,
-    nodes: Annotated[
-        int | None,
-        typer.Option("--nodes", min=1, help="Nodes of the largest formula; default: 100, or the preset's."),
-    ] = None,
-    searches: Annotated[int, typer.Option("--searches", min=1, help="Searches from different seeds, merged.")] = 1,
-    operands: Annotated[
-        str | None,
-        typer.Option(
-            "--operands", help="ema (current value and averages) or paper (20 lags); default: ema, or the preset's."
-        ),
-    ] = None,
-    signals: Annotated[
-        list[str] | None,
-        typer.Option("--signal", help="Read this one; repeatable; default: by the rule's kind.", show_default=False),
-    ] = None,
-    sampling: Annotated[
-        str, typer.Option("--sampling", help="strata (even over tensors and time) or windows (S's code).")
-    ] = "strata",
-    rows: Annotated[int, typer.Option("--rows", min=40, help="Rows of each table.")] = 5000,
-    tables: Annotated[bool, typer.Option("--tables", help="Keep the tables as Parquet files.")] = False,
-    updates: Annotated[int, typer.Option("--updates", min=0, help="Updates of fine-tuning; 0 turns it off.")] = 150,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Every draw derives from it.")] = 0,
+    horizon: Horizon = None,
+    engine: EngineText = "evolved",
+    cpu_s: CpuSeconds = None,
+    nodes: Nodes = None,
+    searches: Searches = 1,
+    operands: OperandMode = None,
+    signals: Signals = None,
+    sampling: Sampling = "strata",
+    rows: Rows = 5000,
+    tables: KeepTables = False,
+    updates: Updates = 150,
+    seed: Seed = 0,
     runtime: Runtime = None,
     address: Address = None,
     workers: Workers = 1,

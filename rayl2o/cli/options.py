@@ -35,6 +35,13 @@ RolloutWorkers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Roll-out workers on Ray; 0 for one per free CPU.", show_default=False),
 ]
+EngineText = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20; or the best.yaml of a study.",
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes that share the work.")]
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from rayl2o.cli.options import Json, one_thread
+from rayl2o.cli.options import EngineText, Json, one_thread
 from rayl2o.cli.output import number, output
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def verb(
     without: Annotated[
         list[str] | None, typer.Option("--without", help="A column to leave out; repeatable.", show_default=False)
     ] = None,
-    engine: Annotated[
-        str, typer.Option("--engine", help="One of 'rayl2o list engines', e.g. evolved or evolved:generations=20.")
-    ] = "evolved",
+    engine: EngineText = "evolved",
     cpu_s: Annotated[
         float | None,
         typer.Option("--cpu-s", help="Ceiling of CPU seconds of the search; default: 30, or the preset's."),

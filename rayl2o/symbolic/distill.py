@@ -20,6 +20,7 @@ from rayl2o.symbolic.candidate import Candidate, predict
 from rayl2o.symbolic.complexity import mapping_complexity
 from rayl2o.symbolic.distill_config import DistillConfig
 from rayl2o.symbolic.engines.base import Engine, Pmap
+from rayl2o.symbolic.engines.cpu_time import cpu_time
 from rayl2o.symbolic.engines.registry import engine
 from rayl2o.symbolic.finetune import Tuned, coefficient_scales, finetune
 from rayl2o.symbolic.front import Front
@@ -27,7 +28,7 @@ from rayl2o.symbolic.metrics import HORIZON, r2, sensitivity, tpf, tpf_of
 from rayl2o.symbolic.perception import perceive, perceive_formula
 from rayl2o.symbolic.pictures import Pictures
 from rayl2o.symbolic.runs import ROLES, Runs
-from rayl2o.symbolic.search import cpu_time, merged, search
+from rayl2o.symbolic.search import merged, search
 from rayl2o.symbolic.selection import Gain, Job, Score, run_job, score, search_gain, select
 from rayl2o.symbolic.table import Table
 from rayl2o.symbolic.tables import Tables, record

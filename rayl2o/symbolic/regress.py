@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from rayl2o.rules.nodes import Const, Node, rebuild
 from rayl2o.rules.operands import Operand, column_operand
 from rayl2o.symbolic.engines.asking import ask, understood
 from rayl2o.symbolic.engines.base import Budget, Data, Engine, Floats, Pmap
+from rayl2o.symbolic.engines.cpu_time import cpu_time
 from rayl2o.symbolic.folding import folded, scaled
 from rayl2o.symbolic.metrics import r2
 
@@ -114,7 +114,7 @@ def regress(
         checked(test, least=1)
         if test.names != table.names:
             raise UserError("the test table has other columns", value=test.names, mend=f"give {', '.join(table.names)}")
-    begun = time.process_time()
+    begun = cpu_time()
     x_scale, y_scale = _scales(table.x), float(table.y.std())
     names, x = table.names, table.x / x_scale
     if offset and not hasattr(engine, "offset"):
@@ -127,7 +127,7 @@ def regress(
     )
     front = _front(formulas, table, held_out, test)
     chosen = _recommended(front, float(table.y[held_out].var()))
-    return Regression(tuple(found for found, _ in front), chosen, time.process_time() - begun)
+    return Regression(tuple(found for found, _ in front), chosen, cpu_time() - begun)
 
 
 def checked(table: Columns, least: int = LEAST_ROWS) -> None:
@@ -175,9 +175,10 @@ def _unscaled(formula: Expression, names: Sequence[str], x_scale: Floats, y_scal
     return Expression(rebuild(whole.root, [float(f"{value:.{DIGITS}g}") for value in whole.constants]))
 
 
-def _values(formula: Expression, table: Columns, stretch: float = 1.0) -> Floats:
+def values(formula: Expression, table: Columns | Data, stretch: float = 1.0) -> Floats:
+    """float64 ``[R]``: a formula over columns on the rows of a table, inputs times ``stretch``."""
     columns: dict[Operand, Tensor] = {
-        column_operand(name): torch.from_numpy(stretch * column)
+        column_operand(name): torch.from_numpy(np.ascontiguousarray(stretch * column))
         for name, column in zip(table.names, table.x.T, strict=True)
     }
     found: Floats = formula.evaluate(columns).expand(len(table.y)).double().numpy()
@@ -190,18 +191,18 @@ def _front(
     """Those that are finite everywhere and better on held-out rows than every simpler one, with their error there."""
     kept: list[tuple[Found, float]] = []
     for formula in sorted(formulas, key=lambda one: one.complexity):
-        values = _values(formula, table)
-        on_test = None if test is None else _values(formula, test)
-        if not (np.isfinite(values).all() and (on_test is None or np.isfinite(on_test).all())):
+        answers = values(formula, table)
+        on_test = None if test is None else values(formula, test)
+        if not (np.isfinite(answers).all() and (on_test is None or np.isfinite(on_test).all())):
             continue
-        error = _mse(values[held_out], table.y[held_out])
+        error = _mse(answers[held_out], table.y[held_out])
         if kept and error >= kept[-1][1]:
             continue
-        unseen = r2(table.y[held_out], values[held_out])
+        unseen = r2(table.y[held_out], answers[held_out])
         if test is not None and on_test is not None:
             unseen = r2(test.y, on_test)
         on_test_error = None if test is None or on_test is None else _mse(on_test, test.y)
-        found = Found(formula, _mse(values, table.y), on_test_error, unseen, _stable(formula, table))
+        found = Found(formula, _mse(answers, table.y), on_test_error, unseen, _stable(formula, table))
         kept.append((found, error))
     if not kept:
         raise UserError(
@@ -210,12 +211,12 @@ def _front(
     return kept
 
 
-def _mse(values: Floats, y: Floats) -> float:
-    return float(np.mean((values - y) ** 2))
+def _mse(answers: Floats, y: Floats) -> float:
+    return float(np.mean((answers - y) ** 2))
 
 
 def _stable(formula: Expression, table: Columns) -> bool:
-    stretched = _values(formula, table, STRETCH)
+    stretched = values(formula, table, STRETCH)
     return bool(np.isfinite(stretched).all() and np.abs(stretched).max() <= BLOW_UP * np.abs(table.y).max())
 
 

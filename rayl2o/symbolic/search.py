@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ from rayl2o.rules.operands import Operand, column_operand
 from rayl2o.symbolic.candidate import assess, predict, scored
 from rayl2o.symbolic.engines.asking import ask, understood
 from rayl2o.symbolic.engines.base import Budget, Engine, Pmap
+from rayl2o.symbolic.engines.cpu_time import cpu_time
 from rayl2o.symbolic.folding import folded, scaled
 from rayl2o.symbolic.front import LEAST_GAIN, Front, not_monotone
 from rayl2o.symbolic.metrics import r2
@@ -141,9 +140,3 @@ def _rounded(formula: Expression, tables: Tables) -> Expression:
         if all(a <= b * (1 + ROUNDING) + 1e-9 for a, b in zip(after, before, strict=True)):
             return shorter
     return formula
-
-
-def cpu_time() -> float:
-    """CPU seconds of this process and of those that it has waited for."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime

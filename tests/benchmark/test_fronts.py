@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from rayl2o.benchmark.fronts import Fit, Member, answers, fitted
+from rayl2o.benchmark.fronts import Fit, Member, fitted
 from rayl2o.rules.expression import Expression
 from rayl2o.symbolic.engines.base import Budget, Data, Pmap
+from rayl2o.symbolic.regress import values
 from tests.benchmark.sr_stand_ins import Says, exponential, rows_of, scaled
 
 FRONT = Fit(
@@ -52,7 +53,7 @@ def test_scores_are_ours() -> None:
     for expression, member in zip(fit.expressions, fit.members, strict=True):
         assert member.nodes == expression.complexity
         for data, score in ((rows.val, member.r2_val), (rows.test, member.r2_test)):
-            assert score == pytest.approx(r2_score(data.y, answers(expression, data)))
+            assert score == pytest.approx(r2_score(data.y, values(expression, data)))
     by_text = dict(zip(map(str, fit.expressions), fit.members, strict=True))
     assert by_text[str(scaled(1.0))].r2_test == 1.0
     assert by_text[str(scaled(1.0))].growth == pytest.approx(3.0)
